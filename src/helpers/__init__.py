@@ -1,0 +1,1 @@
+"""The shared logic of the executable paper; import its modules one by one."""

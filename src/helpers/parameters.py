@@ -1,0 +1,305 @@
+"""Parameters of a run: read from YAML, checked before anything starts.
+
+A profile is a file ``parameters/<name>.yml`` or any path; the stem names it. A file may say
+``extends: demo`` and then give only what differs. Papermill itself takes misspelt names and
+wrong types silently, hence the strict models here.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from helpers import paths
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+NETWORKS = Literal["VGG19", "ResNet50", "DenseNet201", "DenseNet121", "InceptionV3"]
+
+
+class InvalidParameters(ValueError):
+    """The parameters file cannot be used; the message lists every problem in it."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Cohort(_Section):
+    """Which images: a synthetic cohort or the author's own folder."""
+
+    thigh_source: str = Field(description='"phantom", or the folder of your own thigh images')
+    case_fraction: Fraction = Field(description="fraction of the published cases per cell")
+    image_fraction: Fraction = Field(description="fraction of the published leg images per cell")
+    thigh_matrix: int = Field(ge=128, le=1024, description="rows and columns of a slice, pixels")
+    brain_source: str = Field(description='"phantom", or the folder of your own brain images')
+    subject_fraction: Fraction = Field(description="fraction of the published subjects per cell")
+    brain_voxel_mm: float = Field(ge=1, le=8, description="voxel edge, mm")
+    effect_d: NotNegative = Field(description="planted effect, Cohen's d in the own region")
+    exaggerated_d: NotNegative = Field(description="planted effect of the positive control, d")
+
+
+class Roi(_Section):
+    """How the two legs are located in a slice."""
+
+    smoothing_mm: NotNegative = Field(description="Gaussian sd before Otsu's threshold, mm")
+    neck_fraction_max: Fraction = Field(description="widest bridge to cut, share of leg width")
+    leg_share_min: Fraction = Field(description="smallest leg, share of the foreground")
+    margin_mm: NotNegative = Field(description="margin around the leg, mm")
+
+
+class Training(_Section):
+    """Backbones, their weights and how the head is trained."""
+
+    networks: list[NETWORKS] = Field(min_length=1, description="backbones, by Keras name")
+    weights: list[str] = Field(min_length=1, description="kinds of weights, in order of preference")
+    weights_download_seconds: int = Field(ge=0, description="time limit of a download, s; 0 = none")
+    input_pixels: int = Field(ge=32, le=1024, description="edge of the network's input, pixels")
+    inception_pixels: int = Field(ge=75, le=1024, description="the same for Inception-V3, pixels")
+    learning_rate: Positive = Field(description="step size of SGD")
+    batch_size: Count = Field(description="leg images per step")
+    momentum: float = Field(ge=0, lt=1, description="momentum of SGD, 0 = plain")
+    epochs_max: Count = Field(description="epochs at most")
+    patience: Count = Field(description="epochs without a lower validation loss before stopping")
+    standardise: bool = Field(description="scale features by training mean and sd")
+    seeds: Count = Field(description="repeated trainings, each with its own seed")
+
+    @field_validator("weights")
+    @classmethod
+    def _known_weights(cls, value: list[str]) -> list[str]:
+        for item in value:
+            if item not in ("imagenet", "random") and not item.startswith("local:"):
+                raise ValueError(f"{item!r} is not one of imagenet, random, local:FOLDER")
+        return value
+
+
+class Readers(_Section):
+    """Where the radiologists' calls come from."""
+
+    reads_csv: str = Field(description="file of your readers' calls; empty = simulated readers")
+
+
+class DystoniaNet(_Section):
+    """The 3-D network; its sizes are not published and are assumptions here."""
+
+    filters: Annotated[list[Count], Field(min_length=4, max_length=4)] = Field(
+        description="filters of the four convolutional layers"
+    )
+    dense_units: Count = Field(description="units of the first dense layer")
+    epochs: Count = Field(description="passes over the training set")
+    dn_batch_size: Count = Field(description="subjects per step")
+    dn_learning_rate: Positive = Field(description="initial step size of Adam")
+    referral_target: float = Field(ge=0, lt=1, description="share of subjects to refer")
+    dn_seeds: Count = Field(description="repeated trainings, each with its own seed")
+
+
+class Maps(_Section):
+    """Class activation maps and feature maps."""
+
+    examples_per_group: Count = Field(description="leg images per row of the figure")
+    top_share: Fraction = Field(description="share of voxels shown as most discriminative")
+
+
+class Profile(_Section):
+    """All parameters of a run.
+
+    Attributes
+    ----------
+    name : str
+        Stem of the file; names the results folder.
+    seed : int
+        Every random draw of the run derives from it.
+    """
+
+    name: str
+    seed: int = Field(ge=0, description="random seed")
+    cohort: Cohort
+    roi: Roi
+    training: Training
+    readers: Readers
+    dystonianet: DystoniaNet
+    maps: Maps
+
+
+#: The sections whose fields each notebook takes, beside ``profile`` and ``seed``.
+NOTEBOOK_SECTIONS: dict[str, tuple[str, ...]] = {
+    "01_cohort_tables": (),
+    "02_roi_extraction": ("roi",),
+    "03_backbone_comparison": ("training",),
+    "04_resnet50_training": ("training",),
+    "05_reader_comparison": ("readers",),
+    "06_dmd_bmd_breakdown": (),
+    "07_dystonianet": ("dystonianet",),
+    "08_cam_visualization": ("maps",),
+}
+
+
+def file_of(profile: str | Path) -> Path:
+    """Return the parameters file that a profile's name or path stands for.
+
+    Parameters
+    ----------
+    profile : str or Path
+        A name in ``parameters/`` such as ``"demo"``, or the path of a ``.yml`` file.
+
+    Returns
+    -------
+    Path
+        The existing file.
+
+    Raises
+    ------
+    InvalidParameters
+        When there is none; the message gives the nearest name and all that exist.
+    """
+    folder = paths.root() / "parameters"
+    for candidate in (folder / f"{profile}.yml", Path(profile)):
+        if candidate.is_file():
+            return candidate
+    names = sorted(p.stem for p in folder.glob("*.yml"))
+    raise InvalidParameters(
+        f"No parameters file for PROFILE={profile}.{_nearest(str(profile), names)}\n"
+        f"Available: {', '.join(names)}, or the path of a .yml file."
+    )
+
+
+def load(profile: str | Path) -> Profile:
+    """Read and check the parameters of a run.
+
+    Parameters
+    ----------
+    profile : str or Path
+        Name or path, see :func:`file_of`.
+
+    Returns
+    -------
+    Profile
+        Frozen and complete.
+
+    Raises
+    ------
+    InvalidParameters
+        Listing each unknown or missing name, wrong type and value out of range.
+
+    Examples
+    --------
+    >>> load("tiny").training.input_pixels
+    64
+    """
+    path = file_of(profile)
+    content = _merged(path, seen=())
+    problems = list(_unknown_and_missing(content, Profile, ""))
+    if not problems:
+        try:
+            return Profile(**content, name=path.stem)
+        except ValidationError as error:
+            problems = [_sentence(item) for item in error.errors()]
+    listing = "\n".join(f"  - {problem}" for problem in problems)
+    raise InvalidParameters(
+        f"{path.name} cannot be used ({len(problems)} problem{'s'[: len(problems) > 1]}):\n"
+        f"{listing}\nNothing was run. Correct the file and run the same command again."
+    )
+
+
+def for_notebook(profile: Profile, notebook: str) -> dict[str, object]:
+    """Return the flat parameters that papermill passes to a notebook.
+
+    Parameters
+    ----------
+    profile : Profile
+        The run's parameters.
+    notebook : str
+        Name without suffix, a key of :data:`NOTEBOOK_SECTIONS`.
+
+    Returns
+    -------
+    dict
+        ``profile``, ``seed`` and the fields of the notebook's sections.
+
+    Examples
+    --------
+    >>> for_notebook(load("tiny"), "05_reader_comparison")
+    {'profile': 'tiny', 'seed': 2021, 'reads_csv': ''}
+    """
+    flat: dict[str, object] = {"profile": profile.name, "seed": profile.seed}
+    for section in NOTEBOOK_SECTIONS[notebook]:
+        flat |= getattr(profile, section).model_dump()
+    return flat
+
+
+def _merged(path: Path, *, seen: tuple[Path, ...]) -> dict:
+    content = _read(path)
+    parent = content.pop("extends", None)
+    if parent is None:
+        return content
+    above = file_of(parent)
+    if above in (*seen, path):
+        raise InvalidParameters(f"{path.name}: 'extends: {parent}' comes back to itself.")
+    return _overlaid(_merged(above, seen=(*seen, path)), content)
+
+
+def _read(path: Path) -> dict:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InvalidParameters(f"{path.name} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InvalidParameters(f"{path.name} holds no parameters; see parameters/demo.yml.")
+    return content
+
+
+def _overlaid(base: dict, over: dict) -> dict:
+    both = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        both[key] = _overlaid(base[key], value) if nested else value
+    return both
+
+
+def _unknown_and_missing(content: dict, model: type[BaseModel], where: str):
+    fields = {n: f for n, f in model.model_fields.items() if not (where == "" and n == "name")}
+    for key in content.keys() - fields.keys():
+        yield (
+            f"{where}{key} = {content[key]!r}: no such parameter."
+            f"{_nearest(str(key), list(fields))} Allowed here: {', '.join(fields)}."
+        )
+    for key, field in fields.items():
+        inner = field.annotation
+        is_section = isinstance(inner, type) and issubclass(inner, _Section)
+        if key not in content:
+            yield f"{where}{key} is missing ({field.description or 'a section'})."
+        elif is_section and not isinstance(content[key], dict):
+            yield f"{where}{key} = {content[key]!r}: expected a section of named parameters."
+        elif is_section:
+            yield from _unknown_and_missing(content[key], inner, f"{where}{key}.")
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _sentence(item: dict) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    field = _field_at(item["loc"])
+    meaning = f" ({field.description})" if field is not None and field.description else ""
+    choices = [] if "literal" not in item["type"] else list(get_args(NETWORKS))
+    nearest = _nearest(str(item["input"]), choices)
+    return f"{name} = {item['input']!r}: {item['msg']}{meaning}.{nearest}"
+
+
+def _field_at(loc: tuple):
+    model, field = Profile, None
+    for part in loc:
+        if not isinstance(part, str) or part not in model.model_fields:
+            return field
+        field = model.model_fields[part]
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return field
