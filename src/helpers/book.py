@@ -1,0 +1,270 @@
+"""The book: staged from executed notebooks, built without running anything, then verified.
+
+Jupyter Book leaves exit status 0 after a failed notebook and fills gaps with warnings. So
+papermill runs the notebooks beforehand, warnings are errors here, and every page is checked
+before the new book replaces the old one.
+"""
+
+import ast
+import difflib
+import html
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+
+from helpers import claims, paths, record
+from helpers.book_checks import contents, verify
+
+LINES_OF_LOG = 25
+
+GLUE_ROLE = re.compile(r"\{glue:\}`([^`]+)`")
+ASSIGNMENT = re.compile(r"^(\w+)\s*=\s*(.+?)(\s+#.*)?$")
+
+
+class BookError(Exception):
+    """The book cannot be built as it stands; the message says why and what to do."""
+
+
+def build(profile_name: str) -> Path:
+    """Build the book of a profile and put it in place only when every check passes.
+
+    Parameters
+    ----------
+    profile_name : str
+        Name of the results folder whose executed notebooks make the book.
+
+    Returns
+    -------
+    Path
+        First page, ``_build/<profile>/html/index.html``.
+
+    Raises
+    ------
+    BookError
+        When Sphinx warns or a page fails a check. The book built before, if any, stays.
+    """
+    source = stage(profile_name)
+    target = source.parent / "html"
+    with tempfile.TemporaryDirectory(dir=source.parent, prefix="building-") as work:
+        made = _run_sphinx(source, Path(work), log=source.parent / "book.log")
+        shutil.copytree(source / "tables", made / "tables", dirs_exist_ok=True)
+        problems = verify(made, source / "_toc.yml")
+        if problems:
+            raise BookError(_listing(f"The book of {profile_name!r} is not fit to read", problems))
+        _replace_folder(made, target)
+    return target / "index.html"
+
+
+def stage(profile_name: str) -> Path:
+    """Collect pages, executed notebooks, tables and figures where Jupyter Book reads them.
+
+    On the way every quoted number is tied to the notebook that records it, the evidence
+    line is put under each figure and table, and the parameters cell shows the values used.
+
+    Parameters
+    ----------
+    profile_name : str
+        Name of the results folder.
+
+    Returns
+    -------
+    Path
+        ``_build/<profile>/source``.
+
+    Raises
+    ------
+    BookError
+        When an executed notebook is missing or a page quotes a number nobody records.
+    """
+    root, results = paths.root(), paths.results(profile_name)
+    source = root / "_build" / profile_name / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir(parents=True)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(root / name, source)
+    shutil.copytree(root / "book", source / "book")
+    for name in ("tables", "figures"):
+        if (results / name).is_dir():
+            shutil.copytree(results / name, source / name)
+        (source / name).mkdir(exist_ok=True)
+    _stage_texts(source, _executed(results / "executed", source / "_toc.yml", profile_name))
+    return source
+
+
+# Staging
+
+
+def _executed(folder: Path, toc: Path, profile_name: str) -> dict[str, nbformat.NotebookNode]:
+    names = [page for page in contents(toc) if page.startswith("notebooks/")]
+    missing = [n for n in names if not (folder / f"{Path(n).name}.ipynb").is_file()]
+    if missing:
+        raise BookError(
+            _listing("These notebooks of the table of contents have not been run", missing)
+            + f"\nRun: make book PROFILE={profile_name}"
+        )
+    return {n: nbformat.read(folder / f"{Path(n).name}.ipynb", as_version=4) for n in names}
+
+
+def _stage_texts(source: Path, notebooks: dict[str, nbformat.NotebookNode]) -> None:
+    recorded = {key: name for name, book in notebooks.items() for key in _glued_keys(book)}
+    for name, notebook in notebooks.items():
+        notebook.cells = list(_with_passports(_with_run_values(notebook.cells)))
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = _tie_numbers(cell.source, name, recorded)
+        path = source / f"{name}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        nbformat.write(notebook, path)
+    for page in sorted((source / "book").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(_tie_numbers(text, f"book/{page.stem}", recorded), encoding="utf-8")
+
+
+def _glued_keys(notebook: nbformat.NotebookNode) -> Iterator[str]:
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            glued = output.get("metadata", {}).get("scrapbook")
+            if glued:
+                yield glued["name"]
+
+
+def _tie_numbers(text: str, page: str, recorded: dict[str, str]) -> str:
+    """Let any page quote any number: name the notebook that records it, or the claim."""
+
+    def tied(match: re.Match[str]) -> str:
+        key = match[1]
+        if key in claims.everything():
+            claim = claims.get(key)
+            badge = record.badge("published", claim.source)
+            return f'<span class="number">{html.escape(claim.text)} {badge}</span>'
+        if recorded.get(key) == page:
+            return match[0]
+        if key in recorded:
+            return f"{{glue:}}`/{recorded[key]}.ipynb::{key}`"
+        close = difflib.get_close_matches(key, [*recorded, *claims.everything()], n=3)
+        raise BookError(
+            f"{page} quotes {key!r}, which no notebook records and which is no published claim. "
+            f"Nearest: {', '.join(close) or 'none'}. Record it with run.number, or correct the key."
+        )
+
+    return GLUE_ROLE.sub(tied, text)
+
+
+def _with_run_values(cells: list[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:
+    """Show one parameters cell: the notebook's names and units with the values of this run."""
+    tagged = {tag: cell for cell in cells for tag in cell.metadata.get("tags", [])}
+    injected = tagged.get("injected-parameters")
+    for cell in cells:
+        if cell is tagged.get("parameters"):
+            yield nbformat.v4.new_markdown_cell('<span id="parameters"></span>', id="parameters-at")
+            if injected is not None:
+                cell.source = _overlaid(cell.source, injected.source)
+        if cell is not injected:
+            yield cell
+
+
+def _overlaid(source: str, injected: str) -> str:
+    values = {
+        statement.targets[0].id: ast.unparse(statement.value)
+        for statement in ast.parse(injected).body
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
+    }
+
+    def line_of(line: str) -> str:
+        match = ASSIGNMENT.match(line)
+        if not match or match[1] not in values:
+            return line
+        return f"{match[1]} = {values[match[1]]}{match[3] or ''}"
+
+    return "\n".join(map(line_of, source.splitlines()))
+
+
+def _with_passports(cells: Iterator[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:
+    listed = list(cells)
+    held: list[nbformat.NotebookNode] = []
+    for cell, following in zip(listed, [*listed[1:], None], strict=True):
+        yield cell
+        held += _passport_cells(cell)
+        # A table is shown by the csv-table in the next cell; its passport goes below that.
+        if following is None or "{csv-table}" not in following.source:
+            yield from held
+            held = []
+
+
+def _passport_cells(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    found = [output.get("metadata", {}).get("passport") for output in cell.get("outputs", [])]
+    lines = [passport_html(passport, cell.id) for passport in found if passport]
+    return [
+        nbformat.v4.new_markdown_cell(line, id=f"passport-{cell.id[:50]}-{i}")
+        for i, line in enumerate(lines)
+    ]
+
+
+def passport_html(passport: dict, cell_id: str) -> str:
+    """Return the line under a figure or table that says where it comes from.
+
+    Parameters
+    ----------
+    passport : dict
+        As :meth:`helpers.record.Run.figure` puts it into the output's metadata.
+    cell_id : str
+        Id of the notebook cell.
+
+    Returns
+    -------
+    str
+        One ``div``; all text escaped.
+
+    Examples
+    --------
+    >>> line = passport_html({"label": "phantom", "seed": 1, "data": "tables/03_roc.csv"}, "roc")
+    >>> 'href="../tables/03_roc.csv"' in line and "<code>roc</code>" in line
+    True
+    """
+    safe = {key: html.escape(str(value), quote=True) for key, value in passport.items() if value}
+    items = [record.badge(passport["label"]), safe.get("basis", "")]
+    items += [f"cell <code>{html.escape(cell_id)}</code>"]
+    items += [f'<a href="#parameters">parameters</a> of profile {safe.get("profile", "")}']
+    items += [f"seed {html.escape(str(passport.get('seed', 'none')))}"]
+    if "data" in safe:
+        items.append(f'<a href="../{safe["data"]}" download>data (CSV)</a>')
+    spans = "".join(f'<span class="item">{item}</span>' for item in items if item)
+    return f'<div class="passport">{spans}</div>'
+
+
+# Building
+
+
+def _run_sphinx(source: Path, work: Path, *, log: Path) -> Path:
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
+    command += [str(source), "--path-output", str(work), "-W", "--keep-going"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+    log.write_text(text, encoding="utf-8")
+    if done.returncode:
+        telling = re.compile("warning|error|critical", re.IGNORECASE)
+        said = [line for line in text.splitlines() if telling.search(line)][-LINES_OF_LOG:]
+        raise BookError(
+            _listing("Sphinx could not build the book without warnings", said)
+            + f"\nThe whole log: {log}"
+        )
+    return work / "_build" / "html"
+
+
+def _replace_folder(new: Path, target: Path) -> None:
+    old = target.with_name(f"{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _listing(title: str, lines: list[str]) -> str:
+    return f"{title}:\n" + "\n".join(f"  - {line}" for line in lines)
