@@ -1,0 +1,590 @@
+"""How sure a number is: intervals for proportions, likelihood ratios, F1 and AUC.
+
+Two kinds. From counts alone, every leg image taken as independent, as the published intervals
+do. And by resampling whole cases: two legs and several slices of one person resemble each other,
+so the number of people, not of images, says how much was learnt.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from helpers import accuracy
+from helpers.accuracy import MEASURES, Counts
+
+_STATSMODELS = {"wilson": "wilson", "clopper-pearson": "beta", "jeffreys": "jeffreys"}
+
+
+class Interval(NamedTuple):
+    """An estimate with its confidence interval.
+
+    Attributes
+    ----------
+    estimate, low, high : float
+        NaN when undefined.
+    method : str
+        How the interval was made.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    method: str
+
+
+def proportion(
+    successes: float, n: float, *, method: str = "wilson", level: float = 0.95
+) -> Interval:
+    r"""Interval of a proportion :math:`x/n` of independent observations.
+
+    Wilson inverts the score test: with :math:`z` the normal quantile the limits are
+    :math:`\left(x + z^2/2 \pm z\sqrt{x(n-x)/n + z^2/4}\right)/(n+z^2)`. Clopper-Pearson inverts
+    the two binomial tails and never covers too little. Jeffreys takes the quantiles of
+    Beta(x + 1/2, n - x + 1/2). The limit is set to 0 at x = 0 and to 1 at x = n (Brown et al.,
+    section 4.1.2, for Jeffreys), so that the interval holds its estimate. From statsmodels.
+
+    Parameters
+    ----------
+    successes, n : float
+        Observations that count and all observations, 0 <= successes <= n.
+    method : {"wilson", "clopper-pearson", "jeffreys"}
+        Which interval.
+    level : float
+        Confidence level, between 0 and 1.
+
+    Returns
+    -------
+    Interval
+        All NaN when n is 0.
+
+    Raises
+    ------
+    ValueError
+        On an unknown method, or counts that make no proportion.
+
+    References
+    ----------
+    Brown LD, Cai TT, DasGupta A. Statistical Science 2001;16:101-133.
+
+    Examples
+    --------
+    Sensitivity of the published network:
+
+    >>> print("{:.4f} {:.4f} {:.4f}".format(*proportion(204, 228)[:3]))
+    0.8947 0.8482 0.9282
+
+    Its accuracy, with the interval that fits the paper's Table 1:
+
+    >>> print("{:.4f} {:.4f} {:.4f}".format(*proportion(589, 648, method="clopper-pearson")[:3]))
+    0.9090 0.8841 0.9300
+    """
+    if method not in _STATSMODELS:
+        raise ValueError(f"No interval {method!r}. Available: {', '.join(_STATSMODELS)}.")
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} of {n} is no proportion; expected 0 <= successes <= n.")
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, method)
+    low, high = proportion_confint(successes, n, alpha=1 - level, method=_STATSMODELS[method])
+    low = 0.0 if successes == 0 else max(float(low), 0.0)
+    high = 1.0 if successes == n else min(float(high), 1.0)
+    return Interval(float(successes / n), low, high, method)
+
+
+def likelihood_ratio(counts: Counts, *, sign: str, level: float = 0.95) -> Interval:
+    r"""Interval of a likelihood ratio, symmetric on the log scale.
+
+    :math:`SE(\ln LR^+) = \sqrt{1/TP - 1/(TP+FN) + 1/FP - 1/(FP+TN)}`; for :math:`LR^-` with FN
+    and TN in place of TP and FP.
+
+    Parameters
+    ----------
+    counts : Counts
+        One table.
+    sign : {"positive", "negative"}
+        Which ratio.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    Interval
+        Limits NaN when a cell that enters the standard error is zero.
+
+    References
+    ----------
+    Simel DL, Samsa GP, Matchar DB. J Clin Epidemiol 1991;44:763-770.
+
+    Examples
+    --------
+    >>> published = Counts(tp=204, fn=24, fp=35, tn=385)
+    >>> print("{:.2f} {:.2f} {:.2f}".format(*likelihood_ratio(published, sign="positive")[:3]))
+    10.74 7.79 14.79
+    >>> print("{:.3f} {:.3f} {:.3f}".format(*likelihood_ratio(published, sign="negative")[:3]))
+    0.115 0.079 0.168
+    """
+    if sign not in ("positive", "negative"):
+        raise ValueError(f"No likelihood ratio {sign!r}. Available: positive, negative.")
+    tp, fn, fp, tn = counts
+    called = (tp, fp) if sign == "positive" else (fn, tn)
+    estimate = float(accuracy.measures(counts)[f"lr_{sign}"])
+    if 0 in called:
+        return Interval(estimate, np.nan, np.nan, "log")
+    variance = 1 / called[0] - 1 / (tp + fn) + 1 / called[1] - 1 / (fp + tn)
+    return _on_log_scale(estimate, variance**0.5, level=level)
+
+
+def odds_ratio(counts: Counts, *, level: float = 0.95) -> Interval:
+    r"""Interval of the diagnostic odds ratio, :math:`SE(\ln DOR) = \sqrt{\sum 1/\text{cell}}`.
+
+    Parameters
+    ----------
+    counts : Counts
+        One table.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    Interval
+        Limits NaN when a cell is zero.
+
+    References
+    ----------
+    Woolf B. Ann Hum Genet 1955;19:251-253.
+
+    Examples
+    --------
+    >>> found = odds_ratio(Counts(tp=204, fn=24, fp=35, tn=385))
+    >>> print(f"{found.estimate:.1f}")
+    93.5
+    """
+    estimate = float(accuracy.measures(counts)["diagnostic_odds_ratio"])
+    if 0 in counts:
+        return Interval(estimate, np.nan, np.nan, "log")
+    return _on_log_scale(estimate, sum(1 / cell for cell in counts) ** 0.5, level=level)
+
+
+def f1(counts: Counts, *, level: float = 0.95) -> Interval:
+    r"""Interval of F1 through the share of true positives among all but the true negatives.
+
+    :math:`F_1 = 2J/(1+J)` with :math:`J = TP/(TP+FP+FN)`. Given how many images are not true
+    negatives, TP is binomial with probability J, so Wilson's limits of J carry over.
+
+    Parameters
+    ----------
+    counts : Counts
+        One table.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    Interval
+        All NaN when there is neither a positive nor a positive call.
+
+    References
+    ----------
+    Lam KFY, Gopal V, Qian J. Confidence intervals for the F1 score, arXiv:2309.14621 (2023),
+    the indirect Wilson method.
+
+    Examples
+    --------
+    >>> found = f1(Counts(tp=204, fn=24, fp=35, tn=385))
+    >>> found.estimate == 408 / 467
+    True
+    >>> print(f"{found.low:.4f} {found.high:.4f}")
+    0.8382 0.9022
+    """
+    share = proportion(counts.tp, counts.tp + counts.fp + counts.fn, level=level)
+    low, high = (2 * limit / (1 + limit) for limit in (share.low, share.high))
+    return Interval(float(accuracy.measures(counts)["f1"]), low, high, "wilson (indirect)")
+
+
+def from_counts(
+    counts: Counts,
+    *,
+    methods: Mapping[str, str] | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Tabulate measures with the intervals that counts alone allow.
+
+    Matthews' correlation and the Youden index have no interval here; resample cases for those
+    (:func:`by_case`).
+
+    Parameters
+    ----------
+    counts : Counts
+        One table of independent images.
+    methods : mapping of str to str, optional
+        Interval method of :func:`proportion` by measure where not ``"wilson"``.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    DataFrame
+        measure, estimate, low, high, method, n (images in the denominator), reason (why NaN).
+
+    Examples
+    --------
+    >>> table = from_counts(Counts(tp=204, fn=24, fp=35, tn=385)).set_index("measure")
+    >>> table.loc["specificity", ["estimate", "low", "high"]].astype(float).round(4).tolist()
+    [0.9167, 0.8863, 0.9395]
+    """
+    chosen = dict(methods or {})
+    shares = _shares(counts)
+    rows: dict[str, Interval] = {
+        name: proportion(*shares[name], method=chosen.get(name, "wilson"), level=level)
+        for name in shares
+    }
+    rows["f1"] = f1(counts, level=level)
+    rows["lr_positive"] = likelihood_ratio(counts, sign="positive", level=level)
+    rows["lr_negative"] = likelihood_ratio(counts, sign="negative", level=level)
+    rows["diagnostic_odds_ratio"] = odds_ratio(counts, level=level)
+    for name in ("mcc", "youden"):
+        rows[name] = Interval(float(accuracy.measures(counts)[name]), np.nan, np.nan, "none")
+    table = pd.DataFrame([(name, *rows[name]) for name in MEASURES])
+    table.columns = ["measure", "estimate", "low", "high", "method"]
+    table["n"] = [int(shares[name][1]) if name in shares else sum(counts) for name in MEASURES]
+    reasons = accuracy.why_undefined(counts)
+    table["reason"] = [reasons.get(name, "") for name in table["measure"]]
+    return table
+
+
+def by_case(
+    label: ArrayLike,
+    case: ArrayLike,
+    *,
+    call: ArrayLike | None = None,
+    probability: ArrayLike | None = None,
+    replicates: int = 2000,
+    seed: int | np.random.Generator = 0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Percentile intervals from resampling whole cases.
+
+    Cases are drawn with replacement, positives and controls apart, as sensitivity and
+    specificity are defined given the diagnosis; a case brings all its images. Counts and the
+    pairwise wins behind the AUC are summed by case once, so a replicate is a product of a row
+    of case weights with small matrices.
+
+    Parameters
+    ----------
+    label : array-like of 0 and 1, shape (n,)
+        Reference diagnosis of each image.
+    case : array-like, shape (n,)
+        The person each image belongs to.
+    call : array-like of 0 and 1, shape (n,), optional
+        Decisions; adds the measures of :data:`helpers.accuracy.MEASURES`.
+    probability : array-like of float, shape (n,), optional
+        Scores; adds ``auc``.
+    replicates : int
+        Number of resampled cohorts.
+    seed : int or Generator
+        Source of randomness.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    DataFrame
+        measure, estimate, low, high, method, n (cases), reason. Replicates in which a measure
+        is undefined are left out of its interval; the method then says how many.
+
+    References
+    ----------
+    Field CA, Welsh AH. Bootstrapping clustered data. J R Stat Soc B 2007;69:369-390.
+
+    Examples
+    --------
+    >>> label, call = [1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0, 1]
+    >>> table = by_case(label, list("aabbccdd"), call=call, seed=1).set_index("measure")
+    >>> [float(value) for value in table.loc["sensitivity", ["estimate", "low", "high"]]]
+    [0.75, 0.5, 1.0]
+    """
+    weights = case_weights(case, stratum=label, replicates=replicates, seed=seed)
+    samples: dict[str, NDArray] = {}
+    reasons: dict[str, str] = {}
+    if call is not None:
+        tables = weights @ counts_by_case(label, call, case)
+        samples |= accuracy.measures(Counts(*tables.T))
+        reasons |= accuracy.why_undefined(accuracy.confusion(label, call))
+    if probability is not None:
+        samples["auc"] = _weighted_auc(label, probability, case, weights)
+    rows = [(name, *percentiles(values, level=level)) for name, values in samples.items()]
+    table = pd.DataFrame(rows, columns=["measure", "estimate", "low", "high", "method"])
+    table["n"] = weights.shape[1]
+    table["reason"] = [reasons.get(name, "") for name in table["measure"]]
+    return table
+
+
+def by_rater(
+    calls: pd.DataFrame,
+    raters: Iterable[str],
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Stack :func:`by_case` over several raters of the same images.
+
+    Parameters
+    ----------
+    calls : DataFrame
+        One row an image: label, case_id and one column of 0/1 calls for each rater.
+    raters : iterable of str
+        Those columns.
+    replicates, seed, level
+        As in :func:`by_case`; all raters see the same resampled cases.
+
+    Returns
+    -------
+    DataFrame
+        rater, then the columns of :func:`by_case`.
+    """
+    parts = {
+        rater: by_case(
+            calls["label"],
+            calls["case_id"],
+            call=calls[rater],
+            replicates=replicates,
+            seed=seed,
+            level=level,
+        )
+        for rater in raters
+    }
+    stacked = pd.concat(parts, names=["rater"])
+    return stacked.reset_index("rater").reset_index(drop=True)
+
+
+def sensitivity_by(group: pd.Series, call: pd.Series) -> pd.DataFrame:
+    """Share called positive in each group of positives, with Wilson's interval.
+
+    Parameters
+    ----------
+    group : Series
+        Group of each image, in the order to show when categorical.
+    call : Series of 0 and 1
+        Decision of each image, same index.
+
+    Returns
+    -------
+    DataFrame
+        group, called, n (images), estimate, low, high, method; an empty group gives NaN.
+
+    Examples
+    --------
+    >>> table = sensitivity_by(pd.Series(["DMD", "DMD", "BMD"]), pd.Series([1, 0, 1]))
+    >>> table[["group", "called", "n", "estimate"]].to_numpy().tolist()
+    [['BMD', 1, 1, 1.0], ['DMD', 1, 2, 0.5]]
+    """
+    found = call.groupby(group, observed=False).agg(["sum", "size"])
+    rows = [(name, k, n, *proportion(k, n)) for name, k, n in found.itertuples()]
+    columns = ["group", "called", "n", "estimate", "low", "high", "method"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def roc_band(
+    label: ArrayLike,
+    probability: ArrayLike,
+    case: ArrayLike,
+    *,
+    replicates: int = 500,
+    seed: int | np.random.Generator = 0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Pointwise interval of sensitivity along the ROC curve, from resampling cases.
+
+    Parameters
+    ----------
+    label, probability, case : array-like, shape (n,)
+        As in :func:`by_case`.
+    replicates, seed, level
+        As in :func:`by_case`.
+
+    Returns
+    -------
+    DataFrame
+        false_positive_rate (0 to 1 by 0.01), low, high (of sensitivity).
+
+    References
+    ----------
+    Fawcett T. Pattern Recognition Letters 2006;27:861-874, vertical averaging.
+    """
+    label, probability = accuracy.checked_scores(label, probability)
+    weights = case_weights(case, stratum=label, replicates=replicates, seed=seed)[1:]
+    images = weights[:, pd.factorize(np.asarray(case), sort=True)[0]]
+    order = np.argsort(-probability, kind="stable")
+    last_of_tie = np.append(np.diff(probability[order]) != 0, True)
+    positives = _cumulative_share(images[:, order] * label[order], last_of_tie)
+    controls = _cumulative_share(images[:, order] * (1 - label[order]), last_of_tie)
+    grid = np.linspace(0, 1, 101)
+    curves = [np.interp(grid, x, y) for x, y in zip(controls, positives, strict=True)]
+    low, high = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return pd.DataFrame({"false_positive_rate": grid, "low": low, "high": high})
+
+
+def counts_by_case(label: ArrayLike, call: ArrayLike, case: ArrayLike) -> NDArray[np.int64]:
+    """Count true and false calls within each case.
+
+    Parameters
+    ----------
+    label, call : array-like of 0 and 1, shape (n,)
+        Reference diagnosis and decision.
+    case : array-like, shape (n,)
+        The person each image belongs to.
+
+    Returns
+    -------
+    ndarray of int, shape (cases, 4)
+        tp, fn, fp, tn of each case, cases in sorted order.
+
+    Examples
+    --------
+    >>> counts_by_case([1, 1, 0], [1, 0, 0], ["a", "a", "b"]).tolist()
+    [[1, 1, 0, 0], [0, 0, 0, 1]]
+    """
+    accuracy.confusion(label, call)
+    label, call = np.asarray(label, dtype=int), np.asarray(call, dtype=int)
+    codes, cases = pd.factorize(np.asarray(case), sort=True)
+    positive, control = label * call, (1 - label) * call
+    cells = np.column_stack([positive, label - positive, control, 1 - label - control])
+    found = np.zeros((len(cases), 4), dtype=np.int64)
+    np.add.at(found, codes, cells)
+    return found
+
+
+def case_weights(
+    case: ArrayLike,
+    *,
+    stratum: ArrayLike | None = None,
+    replicates: int,
+    seed: int | np.random.Generator,
+) -> NDArray[np.float64]:
+    """Draw how often each case enters each resampled cohort.
+
+    Parameters
+    ----------
+    case : array-like, shape (n,)
+        The person each image belongs to.
+    stratum : array-like, shape (n,), optional
+        Cases of one stratum replace each other only; one value a case.
+    replicates : int
+        Number of resampled cohorts.
+    seed : int or Generator
+        Source of randomness.
+
+    Returns
+    -------
+    ndarray, shape (replicates + 1, cases)
+        The first row is 1: the cohort itself. Cases in sorted order.
+
+    Raises
+    ------
+    ValueError
+        When lengths differ or a case has images of two strata.
+
+    Examples
+    --------
+    >>> case_weights(["a", "b", "b"], replicates=2, seed=0).sum(axis=1).tolist()
+    [2.0, 2.0, 2.0]
+    """
+    rng = np.random.default_rng(seed)
+    codes, cases = pd.factorize(np.asarray(case), sort=True)
+    strata = np.zeros(len(cases), dtype=int)
+    if stratum is not None:
+        strata = _stratum_of_case(codes, cases, np.asarray(stratum))
+    weights = np.ones((replicates + 1, len(cases)))
+    for value in np.unique(strata):
+        members = np.flatnonzero(strata == value)
+        share = np.full(members.size, 1 / members.size)
+        weights[1:, members] = rng.multinomial(members.size, share, size=replicates)
+    return weights
+
+
+def percentiles(values: NDArray, *, level: float) -> Interval:
+    """Return the percentile interval of resampled values.
+
+    Parameters
+    ----------
+    values : ndarray, shape (replicates + 1,)
+        The estimate, then the resampled values; undefined ones (NaN) are left out.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    Interval
+        Limits NaN when the estimate, or every resampled value, is undefined.
+
+    References
+    ----------
+    Efron B, Tibshirani RJ. *An Introduction to the Bootstrap*, Chapman & Hall 1993, chapter 13.
+
+    Examples
+    --------
+    >>> percentiles(np.array([0.5, 0.4, 0.5, np.nan, 0.6]), level=0.5)[:3]
+    (0.5, 0.45, 0.55)
+    """
+    estimate, replicates = values[0], values[1:]
+    defined = replicates[np.isfinite(replicates)]
+    method = f"bootstrap by case, {defined.size:,} replicates"
+    if not np.isfinite(estimate) or not defined.size:
+        return Interval(float(estimate), np.nan, np.nan, method)
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(estimate), float(low), float(high), method)
+
+
+def _stratum_of_case(codes: NDArray, cases: NDArray, stratum: NDArray) -> NDArray:
+    if stratum.shape != codes.shape:
+        raise ValueError(f"{stratum.size} labels but {codes.size} case ids; expected as many.")
+    found = np.empty(len(cases), dtype=stratum.dtype)
+    found[codes] = stratum
+    mixed = cases[np.unique(codes[found[codes] != stratum])]
+    if mixed.size:
+        raise ValueError(
+            f"{mixed.size} cases have images with different labels, e.g. {mixed[0]!r}; "
+            "expected one reference diagnosis for each case. Check cases.csv."
+        )
+    return found
+
+
+def _weighted_auc(
+    label: ArrayLike, probability: ArrayLike, case: ArrayLike, weights: NDArray
+) -> NDArray[np.float64]:
+    label, probability = accuracy.checked_scores(label, probability)
+    codes = pd.factorize(np.asarray(case), sort=True)[0]
+    member = np.equal.outer(codes, np.arange(weights.shape[1])).astype(float)
+    positive, control = label == 1, label == 0
+    higher = np.subtract.outer(probability[positive], probability[control])
+    wins = member[positive].T @ np.heaviside(higher, 0.5) @ member[control]
+    pairs = (weights @ member[positive].sum(axis=0)) * (weights @ member[control].sum(axis=0))
+    won = ((weights @ wins) * weights).sum(axis=1)
+    return np.divide(won, pairs, out=np.full(pairs.shape, np.nan), where=pairs != 0)
+
+
+def _cumulative_share(weights: NDArray, keep: NDArray) -> NDArray[np.float64]:
+    total = np.cumsum(weights, axis=1)
+    from_zero = np.column_stack([np.zeros(len(weights)), total[:, keep]])
+    return from_zero / total[:, -1:]
+
+
+def _on_log_scale(estimate: float, error: float, *, level: float) -> Interval:
+    factor = float(np.exp(stats.norm.ppf((1 + level) / 2) * error))
+    return Interval(estimate, estimate / factor, estimate * factor, "log")
+
+
+def _shares(counts: Counts) -> dict[str, tuple[float, float]]:
+    tp, fn, fp, tn = counts
+    return {
+        "accuracy": (tp + tn, tp + fn + fp + tn),
+        "sensitivity": (tp, tp + fn),
+        "specificity": (tn, fp + tn),
+        "ppv": (tp, tp + fp),
+        "npv": (tn, fn + tn),
+    }

@@ -1,0 +1,471 @@
+"""Radiologists' calls: checked when they are real, simulated from published marginals when not.
+
+The readers' tables of the thigh paper are not public. What it prints about the three readers is
+their accuracies, their mean sensitivity and Fleiss' kappa; a simulation that honours these
+numbers shows what the comparison looks like. It says nothing about how well radiologists read.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pandera
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, stats
+from statsmodels.stats.inter_rater import aggregate_raters
+from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss_kappa
+
+from helpers import inference
+from helpers.inference import Interval
+
+#: Accuracies of the three readers, their mean sensitivity and kappa (Yang 2021, Results, Abstract).
+PUBLISHED_ACCURACY = (0.80, 0.84, 0.84)
+PUBLISHED_SENSITIVITY = 0.79
+PUBLISHED_KAPPA = 0.628
+
+#: Images with and without dystrophinopathy in the published test set (Table 2).
+PUBLISHED_POSITIVES, PUBLISHED_CONTROLS = 228, 420
+
+#: One row a reader and leg image.
+SCHEMA = pandera.DataFrameSchema(
+    {
+        "reader_id": pandera.Column(str, nullable=False),
+        "image_id": pandera.Column(str, nullable=False),
+        "call": pandera.Column(str, pandera.Check.isin(["0", "1"]), nullable=False),
+    },
+    coerce=True,
+)
+
+_KAPPA_WORDS = ((0.20, "slight"), (0.40, "fair"), (0.60, "moderate"), (0.80, "substantial"))
+
+
+class InvalidReads(ValueError):
+    """The file of reads cannot be used; the message lists every problem."""
+
+
+@dataclass(frozen=True)
+class ReaderModel:
+    """Three readers who find the same images difficult.
+
+    Attributes
+    ----------
+    sensitivity, specificity : tuple of float
+        One of each for a reader.
+    correlation : float
+        Correlation of two readers' latent impressions of an image, given its diagnosis.
+    """
+
+    sensitivity: tuple[float, ...]
+    specificity: tuple[float, ...]
+    correlation: float
+
+
+def load(path: str | Path, image_ids: Iterable[str]) -> pd.DataFrame:
+    """Read and check the calls of real readers.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``reads.csv`` with reader_id, image_id and call (0 or 1).
+    image_ids : iterable of str
+        Every image that each reader must have called.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`checked` returns it.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    InvalidReads
+        Listing all problems.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"No file {path} (parameter reads_csv). Give the path of your reads.csv, or leave "
+            "it empty to simulate readers from the published figures."
+        )
+    return checked(pd.read_csv(path, dtype=str), image_ids, name=path.name)
+
+
+def checked(
+    reads: pd.DataFrame, image_ids: Iterable[str], *, name: str = "reads.csv"
+) -> pd.DataFrame:
+    """Return valid reads sorted by reader and image, or list all their problems.
+
+    Parameters
+    ----------
+    reads : DataFrame
+        Columns reader_id, image_id, call.
+    image_ids : iterable of str
+        Every image that each reader must have called.
+    name : str
+        Name of the file, for the message.
+
+    Returns
+    -------
+    DataFrame
+        reader_id, image_id, call (int).
+
+    Raises
+    ------
+    InvalidReads
+        Missing columns, calls other than 0 and 1, unknown images, images called twice or not
+        at all by a reader.
+
+    Examples
+    --------
+    >>> reads = pd.DataFrame({"reader_id": ["A", "A"], "image_id": ["x", "q"], "call": ["1", "2"]})
+    >>> checked(reads, ["x", "y"])
+    Traceback (most recent call last):
+    helpers.readers.InvalidReads: reads.csv cannot be used (3 problems):
+      - call: 1 row holds 2; expected 0 or 1
+      - 1 image unknown to this cohort's test split, e.g. q
+      - reader A: 1 of 2 images not called, e.g. y
+    Correct the file and run the notebook again.
+    """
+    problems = _schema_problems(reads)
+    if set(SCHEMA.columns) <= set(reads.columns):
+        problems += _matching_problems(reads, sorted(set(image_ids)))
+    if problems:
+        listing = "\n".join(f"  - {problem}" for problem in problems)
+        plural = "s" if len(problems) > 1 else ""
+        raise InvalidReads(
+            f"{name} cannot be used ({len(problems)} problem{plural}):\n{listing}\n"
+            "Correct the file and run the notebook again."
+        )
+    valid = SCHEMA.validate(reads)[list(SCHEMA.columns)].astype({"call": int})
+    return valid.sort_values(["reader_id", "image_id"], ignore_index=True)
+
+
+def add_calls(images: pd.DataFrame, reads: pd.DataFrame) -> pd.DataFrame:
+    """Put each reader's calls beside the images.
+
+    Parameters
+    ----------
+    images : DataFrame
+        One row an image, with image_id.
+    reads : DataFrame
+        Checked reads.
+
+    Returns
+    -------
+    DataFrame
+        ``images`` with one more column for each reader.
+    """
+    wide = reads.pivot(index="image_id", columns="reader_id", values="call")
+    return images.merge(wide, left_on="image_id", right_index=True, validate="1:1")
+
+
+def fleiss_kappa(calls: ArrayLike) -> float:
+    r"""Fleiss' kappa: agreement of several readers beyond chance.
+
+    :math:`\kappa = (\bar P - \bar P_e)/(1-\bar P_e)` with :math:`\bar P` the mean share of
+    agreeing pairs of readers and :math:`\bar P_e` the sum of squared shares of the two calls.
+    Computed by statsmodels.
+
+    Parameters
+    ----------
+    calls : array-like of 0 and 1, shape (images, readers)
+        Every reader has called every image; two readers at least.
+
+    Returns
+    -------
+    float
+        NaN when all calls are the same, as chance agreement is then complete.
+
+    References
+    ----------
+    Fleiss JL. Psychological Bulletin 1971;76:378-382.
+
+    Examples
+    --------
+    >>> fleiss_kappa([[1, 1, 1], [0, 0, 0], [1, 1, 1]])
+    1.0
+    """
+    calls = _call_matrix(calls)
+    if np.unique(calls).size < 2:
+        return float("nan")
+    table, _ = aggregate_raters(calls, n_cat=2)
+    return float(statsmodels_fleiss_kappa(table, method="fleiss"))
+
+
+def kappa_by_case(
+    calls: ArrayLike,
+    case: ArrayLike,
+    *,
+    replicates: int = 2000,
+    seed: int | np.random.Generator = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Fleiss' kappa with the percentile interval of resampled cases.
+
+    Parameters
+    ----------
+    calls : array-like of 0 and 1, shape (images, readers)
+        Every reader has called every image.
+    case : array-like, shape (images,)
+        The person each image belongs to.
+    replicates, seed, level
+        As in :func:`helpers.inference.by_case`.
+
+    Returns
+    -------
+    Interval
+        NaN when all calls are the same.
+    """
+    calls = _call_matrix(calls)
+    weights = inference.case_weights(case, replicates=replicates, seed=seed)
+    readers, positive = calls.shape[1], calls.sum(axis=1)
+    agreeing = positive * (positive - 1) + (readers - positive) * (readers - positive - 1)
+    codes = pd.factorize(np.asarray(case), sort=True)[0]
+    summed = [
+        np.bincount(codes, weights=part) for part in (agreeing, positive, np.ones(len(codes)))
+    ]
+    pairs, ones, images = (weights @ part for part in summed)
+    observed = pairs / (images * readers * (readers - 1))
+    rate = ones / (images * readers)
+    chance = rate**2 + (1 - rate) ** 2
+    values = np.divide(
+        observed - chance, 1 - chance, out=np.full(rate.shape, np.nan), where=chance < 1
+    )
+    return inference.percentiles(values, level=level)
+
+
+def kappa_word(kappa: float) -> str:
+    """Name an agreement as the paper's Methods do, after Landis and Koch.
+
+    Parameters
+    ----------
+    kappa : float
+        Fleiss' kappa.
+
+    Returns
+    -------
+    str
+        One of no, slight, fair, moderate, substantial, nearly perfect; undefined for NaN.
+
+    References
+    ----------
+    Landis JR, Koch GG. Biometrics 1977;33:159-174.
+
+    Examples
+    --------
+    >>> kappa_word(0.628), kappa_word(-0.1), kappa_word(0.81)
+    ('substantial', 'no', 'nearly perfect')
+    """
+    if np.isnan(kappa):
+        return "undefined"
+    if kappa < 0:
+        return "no"
+    return next((word for limit, word in _KAPPA_WORDS if kappa <= limit), "nearly perfect")
+
+
+def derived_specificity(
+    accuracy: float,
+    *,
+    sensitivity: float = PUBLISHED_SENSITIVITY,
+    positives: int = PUBLISHED_POSITIVES,
+    controls: int = PUBLISHED_CONTROLS,
+) -> float:
+    r"""Specificity that follows from an accuracy and a sensitivity.
+
+    :math:`Sp = \left(A\,(n_+ + n_-) - Se\,n_+\right)/n_-`.
+
+    Parameters
+    ----------
+    accuracy, sensitivity : float
+        Of one reader, on the same images.
+    positives, controls : int
+        Images of each kind.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> [round(derived_specificity(a), 4) for a in PUBLISHED_ACCURACY]
+    [0.8054, 0.8671, 0.8671]
+    """
+    return (accuracy * (positives + controls) - sensitivity * positives) / controls
+
+
+def published_model() -> ReaderModel:
+    """Three simulated readers with the published accuracies, mean sensitivity and kappa.
+
+    Assumptions beyond the paper: all three have the mean sensitivity, as single values are not
+    printed; an image's difficulty is normally distributed and the same for all readers; images
+    of one person are no more alike than others.
+
+    Returns
+    -------
+    ReaderModel
+        Its correlation makes :func:`expected_kappa` 0.628 at the published prevalence.
+
+    Examples
+    --------
+    >>> model = published_model()
+    >>> prevalence = PUBLISHED_POSITIVES / (PUBLISHED_POSITIVES + PUBLISHED_CONTROLS)
+    >>> round(expected_kappa(model, prevalence=prevalence), 3)
+    0.628
+    """
+    sensitivity = (PUBLISHED_SENSITIVITY,) * len(PUBLISHED_ACCURACY)
+    specificity = tuple(derived_specificity(value) for value in PUBLISHED_ACCURACY)
+    prevalence = PUBLISHED_POSITIVES / (PUBLISHED_POSITIVES + PUBLISHED_CONTROLS)
+
+    def excess(correlation: float) -> float:
+        model = ReaderModel(sensitivity, specificity, correlation)
+        return expected_kappa(model, prevalence=prevalence) - PUBLISHED_KAPPA
+
+    return ReaderModel(sensitivity, specificity, optimize.brentq(excess, 0.0, 0.99))
+
+
+def expected_kappa(model: ReaderModel, *, prevalence: float) -> float:
+    r"""Fleiss' kappa of a reader model on infinitely many images.
+
+    Given the diagnosis, readers r and s both call an image positive with probability
+    :math:`\Phi_2(\Phi^{-1}(q_r), \Phi^{-1}(q_s); \rho)`, the bivariate normal distribution with
+    the model's correlation; q is the sensitivity or one minus the specificity. It is integrated
+    over the shared difficulty by Gauss-Hermite quadrature.
+
+    Parameters
+    ----------
+    model : ReaderModel
+        The readers.
+    prevalence : float
+        Share of positive images.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    Readers who err independently would agree much less than the published 0.628:
+
+    >>> independent = ReaderModel((0.79,) * 3, (0.8054, 0.8671, 0.8671), correlation=0.0)
+    >>> round(expected_kappa(independent, prevalence=228 / 648), 2)
+    0.39
+    """
+    nodes, mass = np.polynomial.hermite_e.hermegauss(101)
+    mass = mass / mass.sum()
+    agree = rate = 0.0
+    rates = (np.array(model.sensitivity), 1 - np.array(model.specificity))
+    for share, calls in zip((prevalence, 1 - prevalence), rates, strict=True):
+        given = _call_probability(calls, nodes[:, None], model.correlation)
+        agree += share * mass @ _pairs_agreeing(given)
+        rate += share * (mass @ given).mean()
+    chance = rate**2 + (1 - rate) ** 2
+    return float((agree - chance) / (1 - chance))
+
+
+def simulate(
+    image_ids: ArrayLike,
+    label: ArrayLike,
+    *,
+    seed: int | np.random.Generator,
+    model: ReaderModel | None = None,
+) -> pd.DataFrame:
+    """Simulate each reader's call of each image.
+
+    Parameters
+    ----------
+    image_ids : array-like of str, shape (n,)
+        The images.
+    label : array-like of 0 and 1, shape (n,)
+        Their reference diagnosis; a simulated reader sees nothing else of an image.
+    seed : int or Generator
+        Source of randomness.
+    model : ReaderModel, optional
+        :func:`published_model` when not given.
+
+    Returns
+    -------
+    DataFrame
+        reader_id (``simulated reader 1`` ...), image_id, call.
+
+    Examples
+    --------
+    >>> simulate(["x", "y"], [1, 0], seed=1)["reader_id"].unique().tolist()
+    ['simulated reader 1', 'simulated reader 2', 'simulated reader 3']
+    """
+    model = model or published_model()
+    rng = np.random.default_rng(seed)
+    image_ids, label = np.asarray(image_ids), np.asarray(label)
+    difficulty = rng.standard_normal((label.size, 1))
+    positive, control = np.array(model.sensitivity), 1 - np.array(model.specificity)
+    rates = np.where(label[:, None] == 1, positive, control)
+    chance = _call_probability(rates, difficulty, model.correlation)
+    calls = (rng.random(chance.shape) < chance).astype(int)
+    names = [f"simulated reader {number}" for number in range(1, calls.shape[1] + 1)]
+    wide = pd.DataFrame(calls, columns=names).assign(image_id=image_ids)
+    return wide.melt("image_id", var_name="reader_id", value_name="call")[list(SCHEMA.columns)]
+
+
+def _call_probability(rates: NDArray, difficulty: NDArray, correlation: float) -> NDArray:
+    shift = stats.norm.ppf(rates) + np.sqrt(correlation) * difficulty
+    return stats.norm.cdf(shift / np.sqrt(1 - correlation))
+
+
+def _pairs_agreeing(chance: NDArray) -> NDArray:
+    readers = chance.shape[1]
+    both = chance.sum(axis=1) ** 2 - (chance**2).sum(axis=1)
+    neither = (1 - chance).sum(axis=1) ** 2 - ((1 - chance) ** 2).sum(axis=1)
+    return (both + neither) / (readers * (readers - 1))
+
+
+def _call_matrix(calls: ArrayLike) -> NDArray[np.int64]:
+    calls = np.asarray(calls)
+    if calls.ndim != 2 or calls.shape[1] < 2:
+        raise ValueError(f"Calls have shape {calls.shape}; expected images × two or more readers.")
+    if not np.isin(calls, (0, 1)).all():
+        raise ValueError("Calls must be 0 or 1, and no call may be missing; see readers.checked.")
+    return calls.astype(np.int64)
+
+
+def _schema_problems(reads: pd.DataFrame) -> list[str]:
+    missing = [name for name in SCHEMA.columns if name not in reads.columns]
+    if missing:
+        found = ", ".join(map(str, reads.columns))
+        return [f"column {name} is missing; columns found: {found}" for name in missing]
+    try:
+        SCHEMA.validate(reads, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        return [_failure(name, rows) for name, rows in error.failure_cases.groupby("column")]
+    return []
+
+
+def _failure(column: str, rows: pd.DataFrame) -> str:
+    number = rows["index"].nunique()
+    hold = "rows hold" if number > 1 else "row holds"
+    found = sorted({"nothing" if pd.isna(value) else value for value in rows["failure_case"]})
+    expected = "0 or 1" if column == "call" else "a name"
+    return f"{column}: {number} {hold} {', '.join(found)}; expected {expected}"
+
+
+def _matching_problems(reads: pd.DataFrame, image_ids: list[str]) -> list[str]:
+    problems = []
+    unknown = sorted(set(reads["image_id"].dropna()) - set(image_ids))
+    if unknown:
+        problems.append(
+            f"{_images(len(unknown))} unknown to this cohort's test split, e.g. {unknown[0]}"
+        )
+    for reader, own in reads.groupby("reader_id"):
+        twice = sorted(own.loc[own["image_id"].duplicated(), "image_id"].dropna().unique())
+        if twice:
+            problems.append(f"reader {reader}: {_images(len(twice))} called twice, e.g. {twice[0]}")
+        absent = sorted(set(image_ids) - set(own["image_id"]))
+        if absent:
+            of = f"{len(absent)} of {len(image_ids)} images"
+            problems.append(f"reader {reader}: {of} not called, e.g. {absent[0]}")
+    return problems
+
+
+def _images(number: int) -> str:
+    return f"{number} image{'s'[: number > 1]}"
