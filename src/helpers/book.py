@@ -5,15 +5,17 @@ papermill runs the notebooks beforehand, warnings are errors here, and every pag
 before the new book replaces the old one.
 """
 
-import ast
+import csv
 import difflib
 import html
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
@@ -22,16 +24,40 @@ from helpers import claims, paths, record
 from helpers.book_checks import contents, verify
 
 LINES_OF_LOG = 25
+PACKAGES = (
+    *("tensorflow", "keras", "numpy", "scipy", "pandas", "scikit-learn", "scikit-image"),
+    *("statsmodels", "pydicom", "nibabel", "nilearn", "matplotlib", "papermill", "jupyter-book"),
+)
 
 GLUE_ROLE = re.compile(r"\{glue:\}`([^`]+)`")
-ASSIGNMENT = re.compile(r"^(\w+)\s*=\s*(.+?)(\s+#.*)?$")
 
 
-class BookError(Exception):
+class BookError(RuntimeError):
     """The book cannot be built as it stands; the message says why and what to do."""
 
 
-def build(profile_name: str) -> Path:
+def html_folder(profile_name: str) -> Path:
+    """Return the folder of a profile's built book.
+
+    Parameters
+    ----------
+    profile_name : str
+        Name of the results folder.
+
+    Returns
+    -------
+    Path
+        ``_build/<profile>/html``; it need not exist yet.
+
+    Examples
+    --------
+    >>> html_folder("demo").parts[-3:]
+    ('_build', 'demo', 'html')
+    """
+    return paths.root() / "_build" / profile_name / "html"
+
+
+def make(profile_name: str) -> Path:
     """Build the book of a profile and put it in place only when every check passes.
 
     Parameters
@@ -50,7 +76,7 @@ def build(profile_name: str) -> Path:
         When Sphinx warns or a page fails a check. The book built before, if any, stays.
     """
     source = stage(profile_name)
-    target = source.parent / "html"
+    target = html_folder(profile_name)
     with tempfile.TemporaryDirectory(dir=source.parent, prefix="building-") as work:
         made = _run_sphinx(source, Path(work), log=source.parent / "book.log")
         shutil.copytree(source / "tables", made / "tables", dirs_exist_ok=True)
@@ -64,8 +90,8 @@ def build(profile_name: str) -> Path:
 def stage(profile_name: str) -> Path:
     """Collect pages, executed notebooks, tables and figures where Jupyter Book reads them.
 
-    On the way every quoted number is tied to the notebook that records it, the evidence
-    line is put under each figure and table, and the parameters cell shows the values used.
+    On the way every quoted number is tied to the notebook that records it, and the evidence
+    line is put under each figure and table.
 
     Parameters
     ----------
@@ -93,7 +119,10 @@ def stage(profile_name: str) -> Path:
         if (results / name).is_dir():
             shutil.copytree(results / name, source / name)
         (source / name).mkdir(exist_ok=True)
-    _stage_texts(source, _executed(results / "executed", source / "_toc.yml", profile_name))
+    notebooks = _executed(results / "executed", source / "_toc.yml", profile_name)
+    _stage_texts(source, notebooks)
+    _write_rows(source / "tables" / "book_runs.csv", _run_rows(notebooks))
+    _write_rows(source / "tables" / "book_versions.csv", _version_rows())
     return source
 
 
@@ -114,7 +143,7 @@ def _executed(folder: Path, toc: Path, profile_name: str) -> dict[str, nbformat.
 def _stage_texts(source: Path, notebooks: dict[str, nbformat.NotebookNode]) -> None:
     recorded = {key: name for name, book in notebooks.items() for key in _glued_keys(book)}
     for name, notebook in notebooks.items():
-        notebook.cells = list(_with_passports(_with_run_values(notebook.cells)))
+        notebook.cells = list(_with_passports(_with_anchor(notebook.cells)))
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = _tie_numbers(cell.source, name, recorded)
@@ -124,6 +153,25 @@ def _stage_texts(source: Path, notebooks: dict[str, nbformat.NotebookNode]) -> N
     for page in sorted((source / "book").glob("*.md")):
         text = page.read_text(encoding="utf-8")
         page.write_text(_tie_numbers(text, f"book/{page.stem}", recorded), encoding="utf-8")
+
+
+def _run_rows(notebooks: dict[str, nbformat.NotebookNode]) -> Iterator[tuple[str, ...]]:
+    yield "notebook", "profile", "wall time (s)", "peak memory (GiB)"
+    for name, notebook in notebooks.items():
+        run = notebook.metadata.get("run", {})
+        values = (run.get(key, "") for key in ("profile", "seconds", "peak_gib"))
+        yield Path(name).name, *map(str, values)
+
+
+def _version_rows() -> Iterator[tuple[str, ...]]:
+    yield "package", "version"
+    yield "Python", platform.python_version()
+    yield from ((name, metadata.version(name)) for name in PACKAGES)
+
+
+def _write_rows(path: Path, rows: Iterator[tuple[str, ...]]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
 
 
 def _glued_keys(notebook: nbformat.NotebookNode) -> Iterator[str]:
@@ -156,33 +204,12 @@ def _tie_numbers(text: str, page: str, recorded: dict[str, str]) -> str:
     return GLUE_ROLE.sub(tied, text)
 
 
-def _with_run_values(cells: list[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:
-    """Show one parameters cell: the notebook's names and units with the values of this run."""
-    tagged = {tag: cell for cell in cells for tag in cell.metadata.get("tags", [])}
-    injected = tagged.get("injected-parameters")
+def _with_anchor(cells: list[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:
+    """Put a place that passports link to above the parameters cell."""
     for cell in cells:
-        if cell is tagged.get("parameters"):
+        if "parameters" in cell.metadata.get("tags", []):
             yield nbformat.v4.new_markdown_cell('<span id="parameters"></span>', id="parameters-at")
-            if injected is not None:
-                cell.source = _overlaid(cell.source, injected.source)
-        if cell is not injected:
-            yield cell
-
-
-def _overlaid(source: str, injected: str) -> str:
-    values = {
-        statement.targets[0].id: ast.unparse(statement.value)
-        for statement in ast.parse(injected).body
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
-    }
-
-    def line_of(line: str) -> str:
-        match = ASSIGNMENT.match(line)
-        if not match or match[1] not in values:
-            return line
-        return f"{match[1]} = {values[match[1]]}{match[3] or ''}"
-
-    return "\n".join(map(line_of, source.splitlines()))
+        yield cell
 
 
 def _with_passports(cells: Iterator[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:
