@@ -1,0 +1,443 @@
+"""The new last layer: one dense unit on pooled features, trained by stochastic gradient descent.
+
+With the convolutional part frozen, global average pooling followed by ``Dense(1, sigmoid)`` is
+logistic regression on features that never change. Every weight that SGD can reach is the start
+plus a combination of the training rows, so the training runs on the rows' inner products: the
+same steps as Keras takes (a test says so), many seeds at once, and cheap for few images.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from helpers import paths
+from helpers.networks import keras
+
+SPLITS = ("training", "validation", "test")
+POOLING = "average_pooling"
+HEAD = "dystrophinopathy"
+
+
+class TrainingError(ValueError):
+    """The labelled images cannot train a classifier; the message lists every problem."""
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Trained last layers, one per seed, for features as the network gives them.
+
+    Attributes
+    ----------
+    seeds : tuple of int
+        One per training, S in all.
+    kernel : ndarray, (S, channels)
+        Weights of the dense unit.
+    bias : ndarray, (S,)
+        Its bias.
+    path : DataFrame
+        seed, epoch, training_loss, validation_loss, at the end of each epoch (0 = start).
+    stopping : DataFrame
+        seed, epochs_run, best_epoch, validation_loss (of that epoch), rule.
+    """
+
+    seeds: tuple[int, ...]
+    kernel: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    path: pd.DataFrame
+    stopping: pd.DataFrame
+
+
+def labelled(image_ids: list[str], images: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """Return diagnosis and split of each leg image, and check that they can train a model.
+
+    Parameters
+    ----------
+    image_ids : list of str
+        Leg images, in the order of the features.
+    images : DataFrame
+        image_id, case_id.
+    cases : DataFrame
+        case_id, dystrophinopathy (0 or 1), split.
+
+    Returns
+    -------
+    DataFrame
+        image_id, case_id, label, split; one row an image, in the given order.
+
+    Raises
+    ------
+    TrainingError
+        When a case is unknown or stands in two splits, or when training or validation lacks
+        one of the two classes.
+
+    Examples
+    --------
+    >>> images = pd.DataFrame({"image_id": ["a", "b"], "case_id": ["1", "2"]})
+    >>> cases = pd.DataFrame({"case_id": ["1", "2", "2"], "dystrophinopathy": [1, 0, 0],
+    ...                       "split": ["training", "training", "test"]})
+    >>> labelled(["a", "b"], images, cases)
+    Traceback (most recent call last):
+    helpers.training.TrainingError: The images cannot train a classifier:
+      - case 2 stands in 2 rows of the cases table (splits: test, training); expected one
+      - validation has no image with dystrophinopathy
+      - validation has no image without dystrophinopathy
+    """
+    problems = list(_cases_in_two_rows(cases))
+    rows = pd.DataFrame({"image_id": list(image_ids)}).merge(
+        images[["image_id", "case_id"]], on="image_id", how="left"
+    )
+    table = rows.merge(cases.drop_duplicates("case_id"), on="case_id", how="left")
+    unknown = table.loc[table["split"].isna(), "image_id"]
+    problems += [f"image {name} belongs to no case of the cases table" for name in unknown]
+    for split in SPLITS[:2]:
+        for value, words in ((1, "with"), (0, "without")):
+            if not ((table["split"] == split) & (table["dystrophinopathy"] == value)).any():
+                problems.append(f"{split} has no image {words} dystrophinopathy")
+    if problems:
+        listing = "\n".join(f"  - {problem}" for problem in problems)
+        raise TrainingError(f"The images cannot train a classifier:\n{listing}")
+    table = table.rename(columns={"dystrophinopathy": "label"})
+    return table[["image_id", "case_id", "label", "split"]].astype({"label": int})
+
+
+def train(
+    features: NDArray,
+    table: pd.DataFrame,
+    *,
+    seeds: list[int],
+    learning_rate: float,
+    batch_size: int,
+    momentum: float,
+    epochs_max: int,
+    patience: int,
+    standardise: bool,
+) -> Heads:
+    r"""Train the last layer by SGD on the binary cross-entropy, once per seed.
+
+    A step on a batch :math:`B` is :math:`v \leftarrow m v - \frac{\eta}{|B|}\sum_{i \in B}
+    (p_i - y_i)\,x_i,\; w \leftarrow w + v`. Training ends when the validation loss has not
+    fallen for ``patience`` epochs, or at ``epochs_max``; the weights of the epoch with the
+    lowest validation loss are kept.
+
+    Parameters
+    ----------
+    features : ndarray, (images, channels)
+        Pooled features, rows as in ``table``.
+    table : DataFrame
+        From :func:`labelled`.
+    seeds : list of int
+        Each draws initial weights (Glorot uniform, as Keras) and the order of the images.
+    learning_rate, batch_size, momentum : float, int, float
+        Of SGD; published are 1e-4 and 32, momentum is not stated.
+    epochs_max, patience : int
+        The stopping rule, an assumption: the paper says "until convergence".
+    standardise : bool
+        Train on features scaled by the training images' mean and sd (an assumption); the
+        scaling is then folded into the returned weights.
+
+    Returns
+    -------
+    Heads
+    """
+    split = table["split"].to_numpy()
+    x = np.asarray(features, dtype=float)
+    mean, sd = _scaling(x[split == "training"], standardise)
+    x = (x - mean) / sd
+    y = table["label"].to_numpy(dtype=float)
+    parts = [(x[split == name], y[split == name]) for name in SPLITS[:2]]
+    generators = [np.random.default_rng(seed) for seed in seeds]
+    limit = np.sqrt(6 / (x.shape[1] + 1))
+    start = np.array([g.uniform(-limit, limit, x.shape[1]) for g in generators])
+    n = len(parts[0][0])
+    epochs = gradient_descent(
+        *parts,
+        start=start,
+        order=lambda: np.array([g.permutation(n) for g in generators]),
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        momentum=momentum,
+    )
+    combination, path, stopping = stop_early(
+        epochs, *(part[1] for part in parts), seeds=seeds, epochs_max=epochs_max, patience=patience
+    )
+    kernel = (start + combination @ parts[0][0]) / sd
+    bias = combination.sum(axis=1) - kernel @ mean
+    return Heads(tuple(seeds), kernel, bias, path, stopping)
+
+
+def gradient_descent(
+    training: tuple[NDArray, NDArray],
+    validation: tuple[NDArray, NDArray],
+    *,
+    start: NDArray,
+    order: Callable[[], NDArray],
+    learning_rate: float,
+    batch_size: int,
+    momentum: float,
+) -> Iterator[tuple[NDArray, NDArray]]:
+    """Yield the state of SGD before the first epoch and after each, without end.
+
+    Parameters
+    ----------
+    training, validation : tuple of ndarray
+        Features (n, channels) and labels (n,).
+    start : ndarray, (S, channels)
+        Initial weights of each seed; the bias starts at 0.
+    order : callable
+        Returns the next epoch's order of the training images, (S, n).
+    learning_rate, batch_size, momentum : float, int, float
+        Of SGD.
+
+    Yields
+    ------
+    tuple of ndarray
+        Combination (S, n): the weights are ``start + combination @ training features`` and the
+        bias is the combination's sum. Logits (S, n + validation images).
+    """
+    x, y = training
+    everyone = np.vstack([x, validation[0]])
+    inner_products = x @ everyone.T + 1  # the bias is one more channel, of value 1
+    logits = start @ everyone.T
+    combination, velocity = np.zeros((2, len(start), len(x)))
+    while True:
+        yield combination.copy(), logits.copy()
+        shuffled = order()
+        for first in range(0, len(x), batch_size):
+            batch = shuffled[:, first : first + batch_size]
+            residual = expit(np.take_along_axis(logits, batch, axis=1)) - y[batch]
+            velocity = momentum * velocity
+            step = np.take_along_axis(velocity, batch, axis=1)
+            step -= learning_rate / batch.shape[1] * residual
+            np.put_along_axis(velocity, batch, step, axis=1)
+            combination += velocity
+            logits += velocity @ inner_products
+
+
+def stop_early(
+    epochs: Iterator[tuple[NDArray, NDArray]],
+    labels: NDArray,
+    validation_labels: NDArray,
+    *,
+    seeds: list[int],
+    epochs_max: int,
+    patience: int,
+) -> tuple[NDArray, pd.DataFrame, pd.DataFrame]:
+    """Follow SGD until every seed has stopped and keep each seed's best epoch.
+
+    Parameters
+    ----------
+    epochs : iterator
+        From :func:`gradient_descent`.
+    labels, validation_labels : ndarray, (n,), (m,)
+        0 or 1.
+    seeds : list of int
+        To name the rows.
+    epochs_max, patience : int
+        A seed stops when its validation loss has not fallen for ``patience`` epochs, or at
+        ``epochs_max``: the rule of ``keras.callbacks.EarlyStopping``.
+
+    Returns
+    -------
+    combination : ndarray, (S, n)
+        At each seed's best epoch.
+    path, stopping : DataFrame
+        As in :class:`Heads`.
+    """
+    n, running = len(labels), np.ones(len(seeds), dtype=bool)
+    best_loss, best_epoch = np.full(len(seeds), np.inf), np.zeros(len(seeds), dtype=int)
+    best, rows = np.zeros((len(seeds), n)), []
+    for epoch, (combination, logits) in zip(range(epochs_max + 1), epochs, strict=False):
+        losses = [loss(logits[:, :n], labels), loss(logits[:, n:], validation_labels)]
+        rows += [(seeds[s], epoch, losses[0][s], losses[1][s]) for s in np.flatnonzero(running)]
+        better = running & (losses[1] < best_loss) & (epoch > 0)
+        best[better], best_epoch[better] = combination[better], epoch
+        best_loss[better] = losses[1][better]
+        running &= epoch - best_epoch < patience
+        if not running.any():
+            break
+    path = pd.DataFrame(rows, columns=["seed", "epoch", "training_loss", "validation_loss"])
+    return best, path, _stopping(path, best_epoch, best_loss, epochs_max, patience)
+
+
+def loss(logits: NDArray, labels: NDArray) -> NDArray[np.float64]:
+    """Return the mean binary cross-entropy along the last axis, nats.
+
+    Parameters
+    ----------
+    logits : ndarray, (..., n)
+        Any real numbers.
+    labels : ndarray, (n,)
+        0 or 1.
+
+    Returns
+    -------
+    ndarray, (...)
+
+    Examples
+    --------
+    >>> float(loss(np.zeros(4), np.array([0, 1, 1, 0])).round(4))
+    0.6931
+    """
+    return np.mean(np.logaddexp(0, logits) - labels * logits, axis=-1)
+
+
+def probabilities(heads: Heads, features: NDArray) -> NDArray[np.float64]:
+    """Return the probability of a dystrophinopathy.
+
+    Parameters
+    ----------
+    heads : Heads
+        From :func:`train`.
+    features : ndarray, (images, channels)
+        As the network gives them.
+
+    Returns
+    -------
+    ndarray, (S, images)
+    """
+    return expit(heads.kernel @ np.asarray(features, dtype=float).T + heads.bias[:, None])
+
+
+def predictions(
+    heads: Heads, features: NDArray, table: pd.DataFrame, *, model: str, weights: str
+) -> pd.DataFrame:
+    """Return the probabilities of all images and seeds as the book's files hold them.
+
+    Parameters
+    ----------
+    heads : Heads
+        From :func:`train`.
+    features : ndarray, (images, channels)
+        Rows as in ``table``.
+    table : DataFrame
+        From :func:`labelled`.
+    model, weights : str
+        Name of the network and kind of its weights.
+
+    Returns
+    -------
+    DataFrame
+        id, unit, label, probability, model, weights, seed, split.
+    """
+    parts = [
+        pd.DataFrame(
+            {
+                "id": table["image_id"],
+                "unit": "image",
+                "label": table["label"],
+                "probability": row,
+                "model": model,
+                "weights": weights,
+                "seed": seed,
+                "split": table["split"],
+            }
+        )
+        for seed, row in zip(heads.seeds, probabilities(heads, features), strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def assemble(network: keras.Model, heads: Heads, *, seed: int) -> keras.Model:
+    """Return the whole classifier: frozen network, average pooling, dense unit.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From :func:`helpers.networks.build`.
+    heads : Heads
+        From :func:`train`.
+    seed : int
+        Whose head.
+
+    Returns
+    -------
+    keras.Model
+        Input: preprocessed images; output: probability (n, 1).
+    """
+    pooled = keras.layers.GlobalAveragePooling2D(name=POOLING)(network.output)
+    output = keras.layers.Dense(1, activation="sigmoid", name=HEAD)(pooled)
+    model = keras.Model(network.input, output, name=f"{network.name}_{HEAD}")
+    which = heads.seeds.index(seed)
+    model.get_layer(HEAD).set_weights([heads.kernel[which][:, None], heads.bias[[which]]])
+    model.trainable = False
+    return model
+
+
+def save(model: keras.Model, path: Path, *, images: NDArray, expected: NDArray) -> float:
+    """Save a classifier, load it again and compare what it says.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From :func:`assemble`.
+    path : Path
+        Ends in ``.keras``.
+    images : ndarray, (n, rows, columns, 3)
+        Preprocessed.
+    expected : ndarray, (n,)
+        Probabilities that the cached features gave.
+
+    Returns
+    -------
+    float
+        Largest difference in probability.
+
+    Raises
+    ------
+    RuntimeError
+        When it exceeds 0.001: the file would not be the model that was evaluated.
+    """
+    with paths.atomic_path(path) as temporary:
+        model.save(temporary)
+        again = keras.saving.load_model(temporary, safe_mode=True)
+        found = again.predict(images, verbose=0)[:, 0]
+        difference = float(np.max(np.abs(found - expected)))
+        if not difference <= 1e-3:
+            raise RuntimeError(
+                f"The saved {path.name} differs from the evaluated model by {difference:.2g} in "
+                "probability, expected at most 0.001. The cached features may be of other "
+                "weights: delete the profile's features folder and run: make book"
+            )
+    return difference
+
+
+def _scaling(x: NDArray, standardise: bool) -> tuple[NDArray, NDArray]:
+    if not standardise:
+        return np.zeros(x.shape[1]), np.ones(x.shape[1])
+    sd = x.std(axis=0)
+    # A channel that never changes in training carries nothing: leave its scale.
+    return x.mean(axis=0), np.where(sd > 0, sd, 1.0)
+
+
+def _stopping(
+    path: pd.DataFrame, best_epoch: NDArray, best_loss: NDArray, epochs_max: int, patience: int
+) -> pd.DataFrame:
+    last = path.groupby("seed", sort=False)["epoch"].max()
+    patient = last.to_numpy() - best_epoch >= patience
+    rule = np.where(
+        patient, f"validation loss not lower for {patience} epochs", f"limit of {epochs_max} epochs"
+    )
+    return pd.DataFrame(
+        {
+            "seed": last.index,
+            "epochs_run": last.to_numpy(),
+            "best_epoch": best_epoch,
+            "validation_loss": best_loss,
+            "rule": rule,
+        }
+    )
+
+
+def _cases_in_two_rows(cases: pd.DataFrame) -> Iterator[str]:
+    for name, rows in cases.groupby("case_id"):
+        if len(rows) > 1:
+            splits = ", ".join(sorted(rows["split"].unique()))
+            yield (
+                f"case {name} stands in {len(rows)} rows of the cases table "
+                f"(splits: {splits}); expected one"
+            )
