@@ -143,9 +143,14 @@ def train(
     Returns
     -------
     Heads
+
+    Raises
+    ------
+    TrainingError
+        When a feature is NaN or infinite.
     """
     split = table["split"].to_numpy()
-    x = np.asarray(features, dtype=float)
+    x = _finite(features)
     mean, sd = _scaling(x[split == "training"], standardise)
     x = (x - mean) / sd
     y = table["label"].to_numpy(dtype=float)
@@ -404,6 +409,17 @@ def save(model: keras.Model, path: Path, *, images: NDArray, expected: NDArray) 
                 "weights: delete the profile's features folder and run: make book"
             )
     return difference
+
+
+def _finite(features: NDArray) -> NDArray[np.float64]:
+    x = np.asarray(features, dtype=float)
+    wrong = int((~np.isfinite(x)).any(axis=1).sum())
+    if wrong:
+        raise TrainingError(
+            f"{wrong} of {len(x)} images have features that are NaN or infinite, expected "
+            "numbers: look at the network's weights, or delete the profile's features folder."
+        )
+    return x
 
 
 def _scaling(x: NDArray, standardise: bool) -> tuple[NDArray, NDArray]:

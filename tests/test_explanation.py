@@ -1,0 +1,48 @@
+"""Class activation maps: their mean is the logit, and they lie where the image says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import explanation, networks, training
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    weights = networks.choose_weights(["random"], "VGG19", seed=1)
+    network = networks.build("VGG19", weights=weights, input_pixels=64)
+    kernel = np.random.default_rng(2).normal(size=(1, 512))
+    empty = pd.DataFrame()
+    heads = training.Heads((6,), kernel, np.array([0.3]), empty, empty)
+    return training.assemble(network, heads, seed=6)
+
+
+def test_the_maps_mean_is_the_logit_without_the_bias(classifier):
+    images = np.random.default_rng(3).normal(size=(4, 64, 64, 3)).astype("float32") * 50
+    maps, logits = explanation.class_activation(classifier, images)
+    probability = classifier.predict(images, verbose=0)[:, 0]
+    assert maps.shape == (4, 2, 2)
+    assert np.allclose(maps.mean(axis=(1, 2)), logits - 0.3)
+    assert np.allclose(1 / (1 + np.exp(-logits)), probability, atol=1e-5)
+
+
+def test_a_map_of_a_wide_box_leaves_out_the_padding():
+    square = np.arange(16.0).reshape(4, 4)
+    wide = explanation.on_box(square, (2, 4))
+    assert np.allclose(wide, square[1:3])
+
+
+def test_spacing_counts_as_in_the_networks_input():
+    square = np.arange(16.0).reshape(4, 4)
+    wide = explanation.on_box(square, (4, 4), spacing_mm=(0.5, 1.0))
+    assert np.allclose(wide.mean(axis=0), square[1:3].mean(axis=0))
+
+
+def test_shares_sum_to_one_and_are_undefined_without_a_positive_place():
+    labels = np.array([[0, 1], [1, 2]])
+    names = {0: "outside", 1: "muscle", 2: "bone"}
+    found = explanation.share_by_tissue(np.array([[1.0, 2.0], [-3.0, 1.0]]), labels, names)
+    assert found["attribution_share"].tolist() == [0.25, 0.5, 0.25]
+    assert found["area_share"].sum() == 1
+    nothing = explanation.share_by_tissue(-np.ones((2, 2)), labels, names)
+    assert nothing["attribution_share"].isna().all()
