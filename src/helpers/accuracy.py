@@ -5,13 +5,16 @@ diagnosis. Every measure follows from four counts; one that would divide by zero
 :func:`why_undefined` says why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics
+
+from helpers import claims
 
 #: Measures in the order of the paper's Fig. 3, then the others; value: the name on a page.
 MEASURES: dict[str, str] = {
@@ -30,6 +33,9 @@ MEASURES: dict[str, str] = {
 
 #: The six panels a to f of the paper's Fig. 3.
 FIGURE_3 = tuple(MEASURES)[:6]
+
+#: Rows of the paper's Table 3.
+GROUPS = ("DMD", "BMD", "other disease")
 
 _NEEDS: dict[str, tuple[str, ...]] = {
     "accuracy": ("image",),
@@ -247,6 +253,66 @@ def roc(label: ArrayLike, probability: ArrayLike) -> pd.DataFrame:
     )
 
 
+def auc_by_seed(predictions: pd.DataFrame, *, split: str = "test") -> pd.DataFrame:
+    """Return the area under the ROC curve of each training's predictions.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        label, probability, seed, split.
+    split : str
+        training, validation or test.
+
+    Returns
+    -------
+    DataFrame
+        seed, auc.
+
+    Examples
+    --------
+    >>> rows = {"label": [0, 1], "probability": [0.2, 0.7], "seed": 1, "split": "test"}
+    >>> auc_by_seed(pd.DataFrame(rows)).to_numpy().tolist()
+    [[1.0, 1.0]]
+    """
+    chosen = predictions[predictions["split"] == split]
+    found = {seed: auc(own["label"], own["probability"]) for seed, own in chosen.groupby("seed")}
+    return pd.DataFrame({"seed": list(found), "auc": list(found.values())})
+
+
+def auc_of_shuffled(
+    label: ArrayLike, probability: ArrayLike, case: ArrayLike, *, repeats: int = 200, seed: int = 0
+) -> NDArray[np.float64]:
+    """Return the areas that the same scores reach when diagnoses are shuffled over the cases.
+
+    Parameters
+    ----------
+    label, probability : array-like, shape (n,)
+        As in :func:`auc`; all images of a case have one label.
+    case : array-like, shape (n,)
+        The person each image belongs to; a person's images stay together.
+    repeats : int
+        Number of shuffles.
+    seed : int
+        Seed of the shuffles.
+
+    Returns
+    -------
+    ndarray, shape (repeats,)
+        Around 0.5, the more widely the fewer the cases.
+
+    Examples
+    --------
+    >>> areas = auc_of_shuffled([1, 1, 0], [0.9, 0.8, 0.1], ["a", "a", "b"], repeats=20)
+    >>> sorted(set(areas.tolist()))
+    [0.0, 1.0]
+    """
+    label, probability = checked_scores(label, probability)
+    _, first, codes = np.unique(np.asarray(case), return_index=True, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    shuffled = (rng.permutation(label[first])[codes] for _ in range(repeats))
+    return np.array([auc(labels, probability) for labels in shuffled])
+
+
 def scored_images(
     predictions: pd.DataFrame,
     images: pd.DataFrame,
@@ -331,26 +397,84 @@ def checked_scores(
     return label, probability
 
 
-def fat_by_leg(fat_fractions: pd.DataFrame) -> pd.DataFrame:
-    """Average the true fat fraction over the muscles of a leg.
+def published_counts(groups: Iterable[str] = ("DMD", "BMD")) -> Counts:
+    """Return the counts of the paper's Table 3, ResNet50 on the test set's images.
 
     Parameters
     ----------
-    fat_fractions : DataFrame
+    groups : iterable of {"DMD", "BMD"}
+        Which positives to count; the controls are the same 420 images for either.
+
+    Returns
+    -------
+    Counts
+
+    References
+    ----------
+    Yang M et al. BMC Neurology 2021;21:13, Table 3.
+
+    Examples
+    --------
+    >>> published_counts()
+    Counts(tp=204, fn=24, fp=35, tn=385)
+    >>> published_counts(["BMD"])
+    Counts(tp=81, fn=17, fp=35, tn=385)
+    """
+    claim = {"DMD": "P1-43", "BMD": "P1-44"}
+    called = sum(_printed(f"{claim[group]}n") for group in groups)
+    images = sum(_printed(f"{claim[group]}d") for group in groups)
+    return Counts(called, images - called, _printed("P1-45p"), _printed("P1-45n"))
+
+
+def called_by_group(images: pd.DataFrame) -> pd.DataFrame:
+    """Count calls among DMD, BMD and other diseases, as the paper's Table 3 does.
+
+    Parameters
+    ----------
+    images : DataFrame
+        diagnosis, label and call of each image, as :func:`scored_images` returns them.
+
+    Returns
+    -------
+    DataFrame
+        group (DMD, BMD, other disease), called, not_called; a group without images has 0.
+
+    Examples
+    --------
+    >>> images = pd.DataFrame({"diagnosis": ["DMD", "FSHD"], "label": [1, 0], "call": [1, 1]})
+    >>> called_by_group(images).to_numpy().tolist()
+    [['DMD', 1, 0], ['BMD', 0, 0], ['other disease', 1, 0]]
+    """
+    group = images["diagnosis"].where(images["label"] == 1, GROUPS[-1])
+    rows = [(name, images.loc[group == name, "call"]) for name in GROUPS]
+    counted = [(name, int(calls.sum()), int((calls == 0).sum())) for name, calls in rows]
+    return pd.DataFrame(counted, columns=["group", "called", "not_called"])
+
+
+def fat_by_leg(path: str | Path) -> pd.DataFrame:
+    """Average the true fat fraction over the muscles of a leg; for scoring only.
+
+    Parameters
+    ----------
+    path : str or Path
         The phantom's ``truth/fat_fractions.csv``: case_id, side, muscle, fat_fraction (0 to 1).
 
     Returns
     -------
     DataFrame
-        case_id, side, fat_fraction: the plain mean, each muscle counting once.
-
-    Examples
-    --------
-    >>> muscles = pd.DataFrame({"case_id": "a", "side": "left", "fat_fraction": [0.1, 0.3]})
-    >>> fat_by_leg(muscles)["fat_fraction"].tolist()
-    [0.2]
+        case_id, side, fat_fraction: the plain mean, each muscle counting once. No rows when
+        there is no such file, as with your own images.
     """
-    return fat_fractions.groupby(["case_id", "side"], as_index=False)["fat_fraction"].mean()
+    if not Path(path).is_file():
+        return pd.DataFrame({"case_id": [], "side": [], "fat_fraction": []}).astype(
+            {"case_id": str, "side": str, "fat_fraction": float}
+        )
+    muscles = pd.read_csv(path, dtype={"case_id": str})
+    return muscles.groupby(["case_id", "side"], as_index=False)["fat_fraction"].mean()
+
+
+def _printed(claim_id: str) -> int:
+    return int(claims.get(claim_id).value)
 
 
 def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:

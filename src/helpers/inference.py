@@ -293,8 +293,8 @@ def by_case(
     Returns
     -------
     DataFrame
-        measure, estimate, low, high, method, n (cases), reason. Replicates in which a measure
-        is undefined are left out of its interval; the method then says how many.
+        measure, estimate, low, high, method, n (cases), reason (why the estimate is NaN). Where
+        no interval can be given the method says why, see :func:`percentiles`.
 
     References
     ----------
@@ -316,9 +316,12 @@ def by_case(
         reasons |= accuracy.why_undefined(accuracy.confusion(label, call))
     if probability is not None:
         samples["auc"] = _weighted_auc(label, probability, case, weights)
-    rows = [(name, *percentiles(values, level=level)) for name, values in samples.items()]
+    cases = weights.shape[1]
+    rows = [
+        (name, *percentiles(values, cases=cases, level=level)) for name, values in samples.items()
+    ]
     table = pd.DataFrame(rows, columns=["measure", "estimate", "low", "high", "method"])
-    table["n"] = weights.shape[1]
+    table["n"] = cases
     table["reason"] = [reasons.get(name, "") for name in table["measure"]]
     return table
 
@@ -362,15 +365,26 @@ def by_rater(
     return stacked.reset_index("rater").reset_index(drop=True)
 
 
-def sensitivity_by(group: pd.Series, call: pd.Series) -> pd.DataFrame:
-    """Share called positive in each group of positives, with Wilson's interval.
+def sensitivity_by(
+    group: pd.Series,
+    call: pd.Series,
+    *,
+    case: pd.Series | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Share called positive in each group, with Wilson's interval or that of resampled cases.
 
     Parameters
     ----------
     group : Series
         Group of each image, in the order to show when categorical.
     call : Series of 0 and 1
-        Decision of each image, same index.
+        Decision of each image.
+    case : Series, optional
+        The person each image belongs to; when given, cases are resampled.
+    replicates, seed
+        As in :func:`by_case`.
 
     Returns
     -------
@@ -383,10 +397,19 @@ def sensitivity_by(group: pd.Series, call: pd.Series) -> pd.DataFrame:
     >>> table[["group", "called", "n", "estimate"]].to_numpy().tolist()
     [['BMD', 1, 1, 1.0], ['DMD', 1, 2, 0.5]]
     """
-    found = call.groupby(group, observed=False).agg(["sum", "size"])
-    rows = [(name, k, n, *proportion(k, n)) for name, k, n in found.itertuples()]
-    columns = ["group", "called", "n", "estimate", "low", "high", "method"]
-    return pd.DataFrame(rows, columns=columns)
+    rows = []
+    for name, calls in call.groupby(group, observed=False):
+        interval = proportion(calls.sum(), len(calls))
+        if case is not None and len(calls):
+            weights = case_weights(case[calls.index], replicates=replicates, seed=seed)
+            codes = pd.factorize(case[calls.index], sort=True)[0]
+            called, images = (
+                weights @ np.bincount(codes, weights=calls),
+                weights @ np.bincount(codes),
+            )
+            interval = percentiles(called / images, cases=weights.shape[1])
+        rows.append((name, int(calls.sum()), len(calls), *interval))
+    return pd.DataFrame(rows, columns=["group", "called", "n", "estimate", "low", "high", "method"])
 
 
 def roc_band(
@@ -507,20 +530,47 @@ def case_weights(
     return weights
 
 
-def percentiles(values: NDArray, *, level: float) -> Interval:
-    """Return the percentile interval of resampled values.
+def middle(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
+    """Return the two quantiles between which the middle share of values lies.
+
+    Parameters
+    ----------
+    values : array-like of float, shape (n,)
+        For example what chance gives.
+    level : float
+        Share between the two.
+
+    Returns
+    -------
+    tuple of float
+
+    Examples
+    --------
+    >>> middle([0, 1, 2, 3, 4], level=0.5)
+    (1.0, 3.0)
+    """
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def percentiles(values: NDArray, *, cases: int, level: float = 0.95) -> Interval:
+    """Return the percentile interval of values from resampled cases.
 
     Parameters
     ----------
     values : ndarray, shape (replicates + 1,)
         The estimate, then the resampled values; undefined ones (NaN) are left out.
+    cases : int
+        Number of cases, for the method's name.
     level : float
         Confidence level.
 
     Returns
     -------
     Interval
-        Limits NaN when the estimate, or every resampled value, is undefined.
+        Limits NaN when the estimate is undefined; when so many resampled values are undefined
+        that they could move a limit; or when the values do not vary, as cases that are all alike
+        tell how few they are, not that the estimate is exact. The method then says so.
 
     References
     ----------
@@ -528,16 +578,22 @@ def percentiles(values: NDArray, *, level: float) -> Interval:
 
     Examples
     --------
-    >>> percentiles(np.array([0.5, 0.4, 0.5, np.nan, 0.6]), level=0.5)[:3]
-    (0.5, 0.45, 0.55)
+    >>> percentiles(np.array([0.5, 0.4, 0.5, 0.6]), cases=3, level=0.5)
+    Interval(estimate=0.5, low=0.45, high=0.55, method='bootstrap of 3 cases')
+    >>> percentiles(np.array([1.0, 1.0, 1.0, 1.0]), cases=3).method
+    'none: resampling 3 cases changes nothing'
     """
-    estimate, replicates = values[0], values[1:]
+    estimate, replicates = float(values[0]), values[1:]
     defined = replicates[np.isfinite(replicates)]
-    method = f"bootstrap by case, {defined.size:,} replicates"
-    if not np.isfinite(estimate) or not defined.size:
-        return Interval(float(estimate), np.nan, np.nan, method)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(estimate), float(low), float(high), method)
+    if not np.isfinite(estimate):
+        return Interval(np.nan, np.nan, np.nan, "none: the measure is undefined")
+    missing = replicates.size - defined.size
+    if missing > replicates.size * (1 - level) / 2:
+        reason = f"none: undefined in {missing:,} of {replicates.size:,} resamples"
+        return Interval(estimate, np.nan, np.nan, reason)
+    if np.ptp(defined) == 0:
+        return Interval(estimate, np.nan, np.nan, f"none: resampling {cases} cases changes nothing")
+    return Interval(estimate, *middle(defined, level=level), f"bootstrap of {cases} cases")
 
 
 def _stratum_of_case(codes: NDArray, cases: NDArray, stratum: NDArray) -> NDArray:

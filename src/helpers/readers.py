@@ -17,7 +17,8 @@ from scipy import optimize, stats
 from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss_kappa
 
-from helpers import inference
+from helpers import accuracy, claims, inference
+from helpers.accuracy import Counts
 from helpers.inference import Interval
 
 #: Accuracies of the three readers, their mean sensitivity and kappa (Yang 2021, Results, Abstract).
@@ -27,6 +28,7 @@ PUBLISHED_KAPPA = 0.628
 
 #: Images with and without dystrophinopathy in the published test set (Table 2).
 PUBLISHED_POSITIVES, PUBLISHED_CONTROLS = 228, 420
+_PREVALENCE = PUBLISHED_POSITIVES / (PUBLISHED_POSITIVES + PUBLISHED_CONTROLS)
 
 #: One row a reader and leg image.
 SCHEMA = pandera.DataFrameSchema(
@@ -234,7 +236,7 @@ def kappa_by_case(
     values = np.divide(
         observed - chance, 1 - chance, out=np.full(rate.shape, np.nan), where=chance < 1
     )
-    return inference.percentiles(values, level=level)
+    return inference.percentiles(values, cases=weights.shape[1], level=level)
 
 
 def kappa_word(kappa: float) -> str:
@@ -267,7 +269,7 @@ def kappa_word(kappa: float) -> str:
 
 
 def derived_specificity(
-    accuracy: float,
+    share_right: float,
     *,
     sensitivity: float = PUBLISHED_SENSITIVITY,
     positives: int = PUBLISHED_POSITIVES,
@@ -279,8 +281,8 @@ def derived_specificity(
 
     Parameters
     ----------
-    accuracy, sensitivity : float
-        Of one reader, on the same images.
+    share_right, sensitivity : float
+        Accuracy and sensitivity of one reader, on the same images.
     positives, controls : int
         Images of each kind.
 
@@ -293,7 +295,22 @@ def derived_specificity(
     >>> [round(derived_specificity(a), 4) for a in PUBLISHED_ACCURACY]
     [0.8054, 0.8671, 0.8671]
     """
-    return (accuracy * (positives + controls) - sensitivity * positives) / controls
+    return (share_right * (positives + controls) - sensitivity * positives) / controls
+
+
+def independent_kappa() -> float:
+    """Kappa of readers with the published accuracies who err independently of each other.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(independent_kappa(), 2)
+    0.39
+    """
+    return expected_kappa(_with_correlation(0.0), prevalence=_PREVALENCE)
 
 
 def published_model() -> ReaderModel:
@@ -315,15 +332,125 @@ def published_model() -> ReaderModel:
     >>> round(expected_kappa(model, prevalence=prevalence), 3)
     0.628
     """
-    sensitivity = (PUBLISHED_SENSITIVITY,) * len(PUBLISHED_ACCURACY)
-    specificity = tuple(derived_specificity(value) for value in PUBLISHED_ACCURACY)
-    prevalence = PUBLISHED_POSITIVES / (PUBLISHED_POSITIVES + PUBLISHED_CONTROLS)
 
     def excess(correlation: float) -> float:
-        model = ReaderModel(sensitivity, specificity, correlation)
-        return expected_kappa(model, prevalence=prevalence) - PUBLISHED_KAPPA
+        model = _with_correlation(correlation)
+        return expected_kappa(model, prevalence=_PREVALENCE) - PUBLISHED_KAPPA
 
-    return ReaderModel(sensitivity, specificity, optimize.brentq(excess, 0.0, 0.99))
+    return _with_correlation(optimize.brentq(excess, 0.0, 0.99))
+
+
+def published_measures() -> pd.DataFrame:
+    """Tabulate what the paper prints about its readers, and what follows for their mean.
+
+    The mean reader's other measures follow from the mean of the three accuracies and the mean
+    sensitivity; they are rounded as these are.
+
+    Returns
+    -------
+    DataFrame
+        rater, evidence (published or recomputed), measure, estimate, low, high.
+
+    Examples
+    --------
+    >>> table = published_measures().set_index(["rater", "measure"])["estimate"]
+    >>> round(float(table["radiologists' mean, published", "specificity"]), 2)
+    0.85
+    """
+    rows = []
+    for number, claim_id in enumerate(("P1-37a", "P1-37b", "P1-37c"), start=1):
+        claim = claims.get(claim_id)
+        printed = ("published", "accuracy", claim.value, claim.low, claim.high)
+        rows.append((f"radiologist {number}, published", *printed))
+    mean, claim = "radiologists' mean, published", claims.get("P1-39")
+    for measure, value in accuracy.measures(_mean_reader_counts()).items():
+        if measure != "sensitivity":
+            rows.append((mean, "recomputed", measure, float(value), np.nan, np.nan))
+    rows.append((mean, "published", "sensitivity", claim.value, claim.low, claim.high))
+    columns = ["rater", "evidence", "measure", "estimate", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def beside_published(
+    published: pd.DataFrame, measured: pd.DataFrame, *, evidence: str
+) -> pd.DataFrame:
+    """Stack what was published and what was measured here, each row with its evidence.
+
+    Parameters
+    ----------
+    published : DataFrame
+        The network's measures from the published counts (:func:`helpers.inference.from_counts`).
+    measured : DataFrame
+        rater and measures of this cohort (:func:`helpers.inference.by_rater`).
+    evidence : str
+        Evidence label of this cohort.
+
+    Returns
+    -------
+    DataFrame
+        rater, evidence, measure, estimate, low, high; published rows first.
+    """
+    columns = ["rater", "evidence", "measure", "estimate", "low", "high"]
+    parts = [
+        published.assign(rater="ResNet50, published", evidence="recomputed"),
+        published_measures(),
+        measured.assign(evidence=evidence),
+    ]
+    return pd.concat([part[columns] for part in parts], ignore_index=True)
+
+
+def operating_points(compared: pd.DataFrame, *, curve_of: str = "ResNet50") -> pd.DataFrame:
+    """Return sensitivity and specificity of each rater that has both, for a ROC plot.
+
+    Parameters
+    ----------
+    compared : DataFrame
+        As :func:`beside_published` returns it.
+    curve_of : str
+        The rater whose curve is drawn; it needs no point.
+
+    Returns
+    -------
+    DataFrame
+        name, evidence, sensitivity, specificity, mean (whether it averages readers); the last
+        row averages this cohort's readers.
+    """
+    wide = compared.pivot(index="rater", columns="measure", values="estimate")
+    points = wide[["sensitivity", "specificity"]].dropna().drop(index=curve_of, errors="ignore")
+    evidence = compared[compared["measure"] == "specificity"].set_index("rater")["evidence"]
+    points = points.assign(evidence=evidence, mean=points.index.str.contains("mean"))
+    here = points[points["evidence"] != "recomputed"]
+    average = here[["sensitivity", "specificity"]].mean()
+    points.loc["mean of these readers"] = [*average, compared["evidence"].iloc[-1], True]
+    return points.rename_axis("name").rename_axis(columns=None).reset_index()
+
+
+def agreement_table(kappa: Interval, *, readers: str) -> pd.DataFrame:
+    """Put a kappa measured here below the published one.
+
+    Parameters
+    ----------
+    kappa : Interval
+        From :func:`kappa_by_case`.
+    readers : str
+        Who the readers here are, with their evidence.
+
+    Returns
+    -------
+    DataFrame
+        Readers, Fleiss' kappa, 95 % interval, agreement.
+
+    Examples
+    --------
+    >>> table = agreement_table(Interval(0.5, 0.4, 0.6, ""), readers="ours")
+    >>> table.iloc[1].tolist()
+    ['ours', '0.500', '0.40 to 0.60', 'moderate']
+    """
+    span = "undefined" if np.isnan(kappa.low) else f"{kappa.low:.2f} to {kappa.high:.2f}"
+    found = (("three radiologists, published", PUBLISHED_KAPPA, "not printed"),)
+    rows = [*found, (readers, kappa.estimate, span)]
+    shown = [(who, f"{value:.3f}", text, kappa_word(value)) for who, value, text in rows]
+    return pd.DataFrame(shown, columns=["Readers", "Fleiss' kappa", "95 % interval", "Agreement"])
 
 
 def expected_kappa(model: ReaderModel, *, prevalence: float) -> float:
@@ -406,6 +533,18 @@ def simulate(
     names = [f"simulated reader {number}" for number in range(1, calls.shape[1] + 1)]
     wide = pd.DataFrame(calls, columns=names).assign(image_id=image_ids)
     return wide.melt("image_id", var_name="reader_id", value_name="call")[list(SCHEMA.columns)]
+
+
+def _with_correlation(correlation: float) -> ReaderModel:
+    sensitivity = (PUBLISHED_SENSITIVITY,) * len(PUBLISHED_ACCURACY)
+    specificity = tuple(derived_specificity(value) for value in PUBLISHED_ACCURACY)
+    return ReaderModel(sensitivity, specificity, correlation)
+
+
+def _mean_reader_counts() -> Counts:
+    specificity = derived_specificity(float(np.mean(PUBLISHED_ACCURACY)))
+    tp, tn = PUBLISHED_SENSITIVITY * PUBLISHED_POSITIVES, specificity * PUBLISHED_CONTROLS
+    return Counts(tp=tp, fn=PUBLISHED_POSITIVES - tp, fp=PUBLISHED_CONTROLS - tn, tn=tn)
 
 
 def _call_probability(rates: NDArray, difficulty: NDArray, correlation: float) -> NDArray:
