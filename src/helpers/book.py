@@ -29,6 +29,7 @@ PACKAGES = (
     *("statsmodels", "pydicom", "nibabel", "nilearn", "matplotlib", "papermill", "jupyter-book"),
 )
 
+FONT_PRELOAD = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
 GLUE_ROLE = re.compile(r"\{glue:\}`([^`]+)`")
 
 
@@ -79,7 +80,8 @@ def make(profile_name: str) -> Path:
     target = html_folder(profile_name)
     with tempfile.TemporaryDirectory(dir=source.parent, prefix="building-") as work:
         made = _run_sphinx(source, Path(work), log=source.parent / "book.log")
-        shutil.copytree(source / "tables", made / "tables", dirs_exist_ok=True)
+        shutil.copytree(source / "tables", made / "tables")
+        _drop_font_preloads(made)
         problems = verify(made, source / "_toc.yml")
         if problems:
             raise BookError(_listing(f"The book of {profile_name!r} is not fit to read", problems))
@@ -282,6 +284,13 @@ def _run_sphinx(source: Path, work: Path, *, log: Path) -> Path:
             + f"\nThe whole log: {log}"
         )
     return work / "_build" / "html"
+
+
+def _drop_font_preloads(folder: Path) -> None:
+    """Remove the theme's font preloads, which browsers refuse on pages opened from disk."""
+    for path in folder.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(FONT_PRELOAD.sub("", text), encoding="utf-8")
 
 
 def _replace_folder(new: Path, target: Path) -> None:
