@@ -18,7 +18,8 @@ PINS = {
     for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", LOCK, re.MULTILINE)
 }
 ASKED_FOR = (
-    "jupyterlab papermill jupyter-book tensorflow pydicom scikit-image seaborn pingouin".split()
+    *("jupyterlab", "papermill", "jupyter-book", "tensorflow"),
+    *("pydicom", "scikit-image", "seaborn", "pingouin"),
 )
 
 

@@ -31,7 +31,7 @@ def setup() -> None:
     sns.set_theme(
         context="paper",
         style="ticks",
-        palette=list(PALETTE.values())[:2] + ["#009E73", "#CC79A7", "#E69F00", "#56B4E9"],
+        palette=["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"],
         rc={
             "font.size": 10,
             "axes.labelsize": 10,
