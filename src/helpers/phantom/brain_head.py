@@ -1,0 +1,334 @@
+"""One synthetic brain: the template, warped, aged, posed and seen by a scanner.
+
+Nothing here is fitted to a network's result. The numbers of :class:`Specification` are
+assumptions, chosen for plausible looks and stated with the cohort.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.interpolate import BSpline
+from scipy.spatial.transform import Rotation
+
+from helpers.phantom import brain_template
+
+#: Centre and size of the imaged box in MNI mm: the template's brain with about 10 mm around.
+BOX_CENTRE_MM = np.array([0.0, -17.0, 6.0])
+BOX_SIZE_MM = np.array([176.0, 208.0, 176.0])
+VENTRICLES_MM = np.array([(15.0, -20.0, 18.0), (-15.0, -20.0, 18.0)])
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a scanner does to an image.
+
+    Attributes
+    ----------
+    gain, grey_shift : float
+        Factor on all intensities; added to grey matter's intensity (white matter is 1).
+    blur_mm, noise : float
+        Standard deviation of the point spread, mm; of the noise in a 2 mm voxel.
+    """
+
+    gain: float
+    grey_shift: float
+    blur_mm: float
+    noise: float
+
+
+@dataclass(frozen=True)
+class Specification:
+    """All numbers of the brain phantom; lengths in mm, intensities relative to white matter.
+
+    Attributes
+    ----------
+    version : int
+        Raised with every change of what the phantom looks like.
+    warp_mm, warp_scales_mm : tuple
+        Standard deviations of the velocity field's two parts, and their smoothness.
+    rotation_deg, translation_mm, size_sd, male_size : float
+        Pose and head size; heads lie roughly alike, as after alignment to the scanner's axes.
+    folding, folding_mm, sharpness : float
+        Individual tissue borders: log-odds added, their scale, and the exponent on the maps.
+    grey, fluid, texture, texture_mm : float
+        Mean intensities; local variation and its scale.
+    bias, gain_sd, contrast_sd : float
+        Receive field (log); per-person scatter of gain (log) and of grey matter's intensity.
+    ventricle_growth, ventricle_sd, atrophy, fading : float
+        Per decade from 50: widening of the ventricles (with a scatter), loss of grey
+        log-odds, rise of grey intensity towards white.
+    sites : tuple of Site
+        Balanced over groups by design.
+    """
+
+    version: int = 1
+    warp_mm: tuple[float, float] = (3.0, 1.3)
+    warp_scales_mm: tuple[float, float] = (16.0, 8.0)
+    rotation_deg: float = 2.0
+    translation_mm: float = 2.0
+    size_sd: float = 0.03
+    male_size: float = 0.03
+    folding: float = 0.8
+    folding_mm: float = 6.0
+    sharpness: float = 1.8
+    grey: float = 0.70
+    fluid: float = 0.28
+    texture: float = 0.02
+    texture_mm: float = 8.0
+    bias: float = 0.08
+    gain_sd: float = 0.10
+    contrast_sd: float = 0.02
+    ventricle_growth: float = 0.06
+    ventricle_sd: float = 0.08
+    atrophy: float = 0.08
+    fading: float = 0.008
+    sites: tuple[Site, ...] = (
+        Site(gain=1.0, grey_shift=0.0, blur_mm=0.8, noise=0.03),
+        Site(gain=1.3, grey_shift=0.02, blur_mm=1.0, noise=0.04),
+        Site(gain=0.8, grey_shift=-0.02, blur_mm=0.8, noise=0.05),
+        Site(gain=1.1, grey_shift=0.01, blur_mm=1.3, noise=0.03),
+    )
+
+
+@dataclass(frozen=True)
+class Head:
+    """One unaffected brain and where an effect would lie in it.
+
+    Attributes
+    ----------
+    image, unit_effect : ndarray of float32, shape (x, y, z)
+        Intensity, 0 outside the brain; planted change, 0 to 1.
+    region : ndarray of uint8
+        Region number, 0 outside the regions.
+    affine : ndarray, shape (4, 4)
+        Voxel index to mm.
+    """
+
+    image: np.ndarray
+    unit_effect: np.ndarray
+    region: np.ndarray
+    affine: np.ndarray
+
+
+def simulate(
+    *,
+    sex: str,
+    age_years: float,
+    site: int,
+    voxel_mm: float,
+    rng: np.random.Generator,
+    specification: Specification | None = None,
+) -> Head:
+    """Return one unaffected brain.
+
+    It is made at half the voxel size and averaged down, so that structures narrower than a
+    voxel blur instead of turning into speckle; below 4 mm it is made at the voxel size.
+
+    Parameters
+    ----------
+    sex : {"F", "M"}
+        Men's heads are larger on average.
+    age_years : float
+        Widens ventricles, thins grey matter, lowers contrast.
+    site : int
+        Index into ``specification.sites``.
+    voxel_mm : float
+        Voxel size of the result, mm.
+    rng : numpy.random.Generator
+        Source of everything individual.
+    specification : Specification, optional
+        The default one when not given.
+
+    Returns
+    -------
+    Head
+
+    Examples
+    --------
+    >>> head = simulate(sex="F", age_years=50, site=0, voxel_mm=8.0,
+    ...                 rng=np.random.default_rng(1))
+    >>> head.image.shape, head.image.dtype.name
+    ((22, 26, 22), 'float32')
+    """
+    spec = specification or Specification()
+    factor = 2 if voxel_mm >= 4 else 1
+    template = brain_template.load(voxel_mm / factor)
+    axes = grid(voxel_mm / factor)
+    points = _template_points(axes, sex, age_years, spec, rng)
+    inside, values = _sampled(template, points)
+    tissue = _tissue(values, age_years, axes, inside, spec, rng)
+    image = _scanned(tissue, inside, axes, age_years, spec.sites[site], spec, rng)
+    unit = _filled(values["unit_effect"], inside)
+    region = _filled(values["region"], inside)
+    return _averaged(image, unit, region, factor, voxel_mm)
+
+
+def grid(spacing_mm: float) -> list[np.ndarray]:
+    """Return the voxel centres of the imaged box along x, y, z, in mm."""
+    counts = np.ceil(BOX_SIZE_MM / spacing_mm).astype(int)
+    low = BOX_CENTRE_MM - BOX_SIZE_MM / 2
+    return [lo + (np.arange(n) + 0.5) * spacing_mm for lo, n in zip(low, counts, strict=True)]
+
+
+def warp(axes: list[np.ndarray], spec: Specification, rng: np.random.Generator) -> np.ndarray:
+    """Return a smooth one-to-one random displacement.
+
+    A random velocity field on an 8 mm grid is integrated by scaling and squaring
+    (Arsigny 2006), then interpolated with cubic B-splines.
+
+    Parameters
+    ----------
+    axes : list of ndarray
+        Voxel centres along x, y, z, mm.
+    spec : Specification
+        Strengths and scales.
+    rng : numpy.random.Generator
+        Source of the field.
+
+    Returns
+    -------
+    ndarray of float32, shape (3, x, y, z)
+        Displacement, mm.
+    """
+    step, squarings = 8.0, 4
+    bases = [_spline_basis(axis, step) for axis in axes]
+    shape = tuple(basis.shape[1] for basis in bases)
+    velocity = np.zeros((3, *shape), np.float32)
+    for size, scale in zip(spec.warp_mm, spec.warp_scales_mm, strict=True):
+        noise = rng.standard_normal((3, *shape), np.float32)
+        smooth = ndimage.gaussian_filter(noise, (0, *[scale / step] * 3))
+        velocity += size * smooth / smooth.std()
+    flow = velocity / step / 2**squarings
+    nodes = np.indices(shape, np.float32)
+    for _ in range(squarings):
+        moved = [ndimage.map_coordinates(f, nodes + flow, order=1, mode="nearest") for f in flow]
+        flow = flow + np.stack(moved)
+    return np.stack([_spread(f, bases) for f in flow * step])
+
+
+def random_field(
+    axes: list[np.ndarray], *, scale_mm: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return a smooth random field of mean 0 and standard deviation about 1.
+
+    Parameters
+    ----------
+    axes : list of ndarray
+        Voxel centres along x, y, z, mm.
+    scale_mm : float
+        Distance between the knots of its cubic B-splines.
+    rng : numpy.random.Generator
+        Source of the knots' values.
+
+    Returns
+    -------
+    ndarray of float32, shape (x, y, z)
+
+    Examples
+    --------
+    >>> field = random_field(grid(4.0), scale_mm=12.0, rng=np.random.default_rng(0))
+    >>> field.shape, bool(0.8 < field.std() < 1.2)
+    ((44, 52, 44), True)
+    """
+    bases = [_spline_basis(axis, scale_mm) for axis in axes]
+    knots = rng.standard_normal(tuple(basis.shape[1] for basis in bases), np.float32)
+    # A cubic B-spline of independent unit knots has variance .479 per axis on average.
+    return _spread(knots, bases) / np.float32(0.479**1.5)
+
+
+def _spline_basis(axis: np.ndarray, step: float) -> np.ndarray:
+    count = int(np.ceil((axis[-1] - axis[0]) / step)) + 1
+    knots = axis[0] + step * np.arange(-3, count + 4)
+    return BSpline.design_matrix(axis, knots, 3).toarray().astype(np.float32)
+
+
+def _spread(values: np.ndarray, bases: list[np.ndarray]) -> np.ndarray:
+    for basis in bases:
+        values = np.tensordot(values, basis, axes=(0, 1))
+    return values
+
+
+def _template_points(axes, sex, age_years, spec, rng) -> np.ndarray:
+    displacement = warp(axes, spec, rng)
+    size = 1 + spec.size_sd * rng.standard_normal() + spec.male_size * (0.5 if sex == "M" else -0.5)
+    angles = spec.rotation_deg * rng.standard_normal(3)
+    turned = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() / size
+    shift = BOX_CENTRE_MM + spec.translation_mm * rng.standard_normal(3)
+    mesh = np.stack(np.meshgrid(*[a.astype(np.float32) for a in axes], indexing="ij"))
+    moved = mesh + displacement - shift.astype(np.float32)[:, None, None, None]
+    points = np.tensordot(turned.astype(np.float32), moved, axes=1)
+    points += BOX_CENTRE_MM.astype(np.float32)[:, None, None, None]
+    growth = spec.ventricle_growth * (age_years - 50) / 10
+    return _widened(points, growth + spec.ventricle_sd * rng.standard_normal())
+
+
+def _widened(points: np.ndarray, growth: float) -> np.ndarray:
+    pull = np.zeros_like(points)
+    for centre in VENTRICLES_MM.astype(np.float32):
+        away = points - centre[:, None, None, None]
+        reach = np.exp(-(away**2).sum(0) / (2 * 16.0**2))
+        pull -= np.float32(np.clip(growth, -0.3, 0.4)) * reach * away
+    return points + pull
+
+
+def _sampled(template, points) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    # The templates' axes are parallel to the world's, so no rotation enters here.
+    spacing, origin = np.diag(template.affine)[:3], template.affine[:3, 3]
+    index = (points - origin[:, None, None, None]) / spacing[:, None, None, None]
+    brain = ndimage.map_coordinates(template.brain, index.astype(np.float32), order=1)
+    inside = brain > 0.5
+    at = index[:, inside].astype(np.float32)
+    values = {
+        name: ndimage.map_coordinates(getattr(template, name), at, order=1)
+        for name in ("white", "grey", "unit_effect")
+    }
+    values["region"] = ndimage.map_coordinates(template.region, at, order=0)
+    return inside, values
+
+
+def _tissue(values, age_years, axes, inside, spec, rng) -> np.ndarray:
+    fluid = np.clip(1 - values["white"] - values["grey"], 0, 1)
+    maps = np.stack([values["white"], values["grey"], fluid])
+    odds = spec.sharpness * np.log(maps + 0.02)
+    for row in odds:
+        row += spec.folding * random_field(axes, scale_mm=spec.folding_mm, rng=rng)[inside]
+    odds[1] -= spec.atrophy * (age_years - 50) / 10
+    share = np.exp(odds - odds.max(0))
+    return share / share.sum(0)
+
+
+def _scanned(tissue, inside, axes, age_years, site, spec, rng) -> np.ndarray:
+    grey = spec.grey + site.grey_shift + spec.fading * (age_years - 50) / 10
+    levels = np.array([1.0, grey + spec.contrast_sd * rng.standard_normal(), spec.fluid])
+    signal = levels.astype(np.float32) @ tissue
+    signal *= 1 + spec.texture * random_field(axes, scale_mm=spec.texture_mm, rng=rng)[inside]
+    spacing = axes[0][1] - axes[0][0]
+    blurred = ndimage.gaussian_filter(_filled(signal, inside), site.blur_mm / spacing)[inside]
+    blurred *= np.exp(spec.bias * random_field(axes, scale_mm=70.0, rng=rng)[inside])
+    # Noise falls with the square root of the voxel's volume.
+    noise = site.noise * (2.0 / spacing) ** 1.5
+    real = blurred + noise * rng.standard_normal(blurred.size, np.float32)
+    imaginary = noise * rng.standard_normal(blurred.size, np.float32)
+    gain = 500 * site.gain * np.exp(spec.gain_sd * rng.standard_normal())
+    return _filled(np.float32(gain) * np.hypot(real, imaginary), inside)
+
+
+def _filled(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    volume = np.zeros(inside.shape, values.dtype)
+    volume[inside] = values
+    return volume
+
+
+def _averaged(image, unit, region, factor: int, voxel_mm: float) -> Head:
+    affine = np.diag([voxel_mm] * 3 + [1.0])
+    affine[:3, 3] = [axis[0] for axis in grid(voxel_mm)]
+    blocks = [size for n in image.shape for size in (n // factor, factor)]
+
+    def mean(volume: np.ndarray) -> np.ndarray:
+        return volume.reshape(blocks).mean((1, 3, 5), dtype=np.float32)
+
+    inside = mean((image > 0).astype(np.float32)) > 0.5
+    # Regions are far apart, so the largest number in a block is the block's only region.
+    largest = region.reshape(blocks).max((1, 3, 5))
+    return Head(mean(image) * inside, mean(unit) * inside, largest * inside, affine)

@@ -1,0 +1,153 @@
+"""The synthetic brains: published counts, matched groups, and an effect of the stated size."""
+
+import json
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import brain
+from helpers.phantom import brain as phantom
+from helpers.phantom import brain_head, brain_template
+
+
+def profile(*, seed=2021, fraction=0.03, voxel_mm=8.0):
+    cohort = SimpleNamespace(
+        subject_fraction=fraction, brain_voxel_mm=voxel_mm, effect_d=0.5, exaggerated_d=2.0
+    )
+    return SimpleNamespace(name="test", seed=seed, cohort=cohort)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    phantom.write_cohort(profile(fraction=0.25), folder / "cohort" / "brain")
+    return folder
+
+
+def test_full_size_has_the_published_counts():
+    table = phantom.plan(seed=1, fraction=1.0)
+    published = table[table["split"] != "held_out_controls"]
+    assert published["group"].value_counts().to_dict() == {
+        "LD": 279,
+        "control": 220,
+        "CD": 59,
+        "BSP": 54,
+    }
+    counts = brain.counts(published)
+    assert (counts["published"].dropna() == counts["here"][:-1]).all()
+    assert (table["split"] == "held_out_controls").sum() == 59
+
+
+def test_the_demos_fraction_keeps_150_brains_of_the_publications_groups():
+    table = phantom.plan(seed=2021, fraction=0.25)
+    assert (table["split"] != "held_out_controls").sum() >= 150
+
+
+def test_a_smaller_cohort_is_part_of_a_larger_one():
+    small, large = phantom.plan(seed=3, fraction=0.1), phantom.plan(seed=3, fraction=0.4)
+    both = small.merge(large, how="left", indicator=True)
+    assert (both["_merge"] == "both").all()
+
+
+@pytest.mark.parametrize("split", ["training", "optimisation"])
+def test_controls_match_patients_in_sex_age_and_site(split):
+    part = phantom.plan(seed=5, fraction=1.0).query("split == @split")
+    patients = part[part["group"] == "LD"].reset_index(drop=True)
+    controls = part[part["group"] == "control"].reset_index(drop=True)
+    assert (patients["sex"] == controls["sex"]).all()
+    assert (patients["site"] == controls["site"]).all()
+    assert (patients["age_years"] - controls["age_years"]).abs().max() <= 2
+
+
+def test_the_effect_has_the_stated_size(results):
+    table = pd.read_csv(results / "cohort/brain/truth/regions.csv")
+    # Two samples of about 80 and 169 brains: a standard deviation of 80 is known to 8 %.
+    assert (table["realised_d"].abs() / table["target_d"]).between(0.75, 1.25).all()
+    signs = np.sign(table["realised_d"].to_numpy()).reshape(2, 6)
+    assert (signs == [region.sign for region in brain_template.REGIONS]).all()
+
+
+def test_controls_and_unaffected_images_carry_no_effect(results):
+    means = pd.read_csv(results / "cohort/brain/truth/region_means.csv")
+    subjects = brain.read_subjects(results / "cohort/brain/subjects.csv")
+    controls = means[means["subject_id"].isin(subjects.query("patient == 0")["subject_id"])]
+    assert (controls["file"] == controls["unaffected"]).all()
+    part = means.merge(subjects[["subject_id", "patient"]]).query("region == 'corpus callosum'")
+    unaffected = part.groupby("patient")["unaffected"]
+    gap = abs(unaffected.mean().diff().iloc[-1]) / part["unaffected"].std()
+    assert gap < 4 * np.sqrt(2 / (len(part) / 2))
+
+
+def test_every_file_is_there_and_only_patients_have_a_second_one(results):
+    subjects = brain.read_subjects(results / "cohort/brain/subjects.csv")
+    assert all((results / name).is_file() for name in subjects["file"])
+    assert all((results / name).is_file() for name in subjects["file_exaggerated"])
+    same = subjects["file"] == subjects["file_exaggerated"]
+    assert (same == (subjects["patient"] == 0)).all()
+    image = nib.load(results / subjects["file"][0])
+    assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
+    assert image.header.get_zooms() == (8.0, 8.0, 8.0)
+
+
+@pytest.fixture
+def short_calibration(monkeypatch):
+    monkeypatch.setattr(phantom, "CALIBRATION_SUBJECTS", 6)
+
+
+def test_one_seed_gives_the_same_bytes_and_a_run_can_be_continued(tmp_path, short_calibration):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        phantom.write_cohort(profile(), folder, processes=1)
+    for path in sorted(one.rglob("*.csv")):
+        assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
+    first = next(iter(sorted((one / "nifti").iterdir())))
+    untouched = first.stat().st_mtime_ns
+    lost = one / "truth" / "means" / "sub-002.json"
+    lost.unlink()
+    phantom.write_cohort(profile(), one, processes=1)
+    assert lost.exists() and first.stat().st_mtime_ns == untouched
+
+
+def test_another_seed_starts_over(tmp_path, short_calibration):
+    phantom.write_cohort(profile(seed=1), tmp_path, processes=1)
+    before = json.loads((tmp_path / "cohort.json").read_text())
+    old = (tmp_path / "truth" / "means" / "sub-001.json").read_text()
+    phantom.write_cohort(profile(seed=2), tmp_path, processes=1)
+    after = json.loads((tmp_path / "cohort.json").read_text())
+    assert before["specification_sha256"] != after["specification_sha256"]
+    assert (tmp_path / "truth" / "means" / "sub-001.json").read_text() != old
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_warps_are_one_to_one(seed):
+    axes = brain_head.grid(4.0)
+    field = brain_head.warp(axes, brain_head.Specification(), np.random.default_rng(seed))
+    gradient = np.stack([np.stack(np.gradient(f, 4.0)) for f in field])
+    jacobian = np.moveaxis(gradient, (0, 1), (-2, -1)) + np.eye(3)
+    assert np.linalg.det(jacobian).min() > 0
+    assert 1.0 < field.std() < 4.0
+
+
+def test_ventricles_widen_with_age():
+    dark = []
+    for age in (30, 80):
+        made = [_brain(age, k) for k in range(8)]
+        dark.append(np.mean([np.mean(m[m > 0] < 0.5 * np.median(m[m > 0])) for m in made]))
+    assert dark[1] > 1.1 * dark[0]
+
+
+def _brain(age, k):
+    rng = np.random.default_rng(k)
+    head = brain_head.simulate(sex="F", age_years=age, site=0, voxel_mm=8.0, rng=rng)
+    return head.image
+
+
+def test_regions_lie_in_the_brain_and_keep_apart():
+    template = brain_template.load(2.0)
+    assert set(np.unique(template.region)) == set(range(7))
+    assert (template.unit_effect[template.brain == 0] == 0).all()
+    for number in range(1, 7):
+        assert template.unit_effect[template.region == number].max() > 0.8
