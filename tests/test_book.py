@@ -67,7 +67,8 @@ def notebook(name: str, keys: list[str]) -> nbformat.NotebookNode:
     cells = [
         new.new_markdown_cell(
             f"# Notebook {number}\n\nAnswer {{glue:}}`nb{number}.own`, {{glue:}}`nb01.own`, "
-            f"published {{glue:}}`P1-17`. {{numref}}`fig-{number}`, {{numref}}`tab-{number}`. $$x^2$$"
+            f"published {{glue:}}`P1-17`. {{numref}}`fig-{number}`, {{numref}}`tab-{number}`. "
+            "$$x^2$$"
         ),
         new.new_code_cell('profile = "small"  # name', metadata={"tags": ["parameters"]}),
         new.new_code_cell("run.number()", outputs=[glued(k) for k in (f"nb{number}.own", *keys)]),
@@ -184,6 +185,12 @@ def test_the_small_book_is_fit_to_read(small_html):
     assert book_checks.verify(small_html, ROOT / "_toc.yml") == []
     table = BeautifulSoup((small_html / "book/reproducibility.html").read_text(), "html.parser")
     assert "03_backbone_comparison" in table.get_text()
+
+
+def test_a_glossary_term_is_explained_where_it_stands(small_html):
+    page = BeautifulSoup((small_html / "book/glossary.html").read_text(), "html.parser")
+    link = page.select_one('a.reference[href="#term-threshold"]')
+    assert "0.5 throughout" in link["title"]
 
 
 # Checks: each must be able to fail

@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 import nbformat
+from bs4 import BeautifulSoup
 
 from helpers import claims, paths, record
 from helpers.book_checks import contents, verify
@@ -30,6 +31,7 @@ PACKAGES = (
 )
 
 FONT_PRELOAD = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
+TERM_LINK = re.compile(r'(<a class="reference internal" href="[^"#]*#(term-[^"]+)")')
 GLUE_ROLE = re.compile(r"\{glue:\}`([^`]+)`")
 
 
@@ -81,7 +83,7 @@ def make(profile_name: str) -> Path:
     with tempfile.TemporaryDirectory(dir=source.parent, prefix="building-") as work:
         made = _run_sphinx(source, Path(work), log=source.parent / "book.log")
         shutil.copytree(source / "tables", made / "tables")
-        _drop_font_preloads(made)
+        _finish_pages(made)
         problems = verify(made, source / "_toc.yml")
         if problems:
             raise BookError(_listing(f"The book of {profile_name!r} is not fit to read", problems))
@@ -286,11 +288,24 @@ def _run_sphinx(source: Path, work: Path, *, log: Path) -> Path:
     return work / "_build" / "html"
 
 
-def _drop_font_preloads(folder: Path) -> None:
-    """Remove the theme's font preloads, which browsers refuse on pages opened from disk."""
+def _finish_pages(folder: Path) -> None:
+    """Explain glossary terms on hover; drop font preloads, refused on pages opened from disk."""
+    meaning = _glossary(folder / "book" / "glossary.html")
+
+    def explained(match: re.Match[str]) -> str:
+        words = meaning.get(match[2])
+        return f'{match[1]} title="{html.escape(words, quote=True)}"' if words else match[0]
+
     for path in folder.rglob("*.html"):
-        text = path.read_text(encoding="utf-8")
-        path.write_text(FONT_PRELOAD.sub("", text), encoding="utf-8")
+        text = FONT_PRELOAD.sub("", path.read_text(encoding="utf-8"))
+        path.write_text(TERM_LINK.sub(explained, text), encoding="utf-8")
+
+
+def _glossary(page: Path) -> dict[str, str]:
+    """Meaning of each term, by the id that links to it point at."""
+    terms = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select("dt[id]")
+    texts = {str(term["id"]): term.find_next_sibling("dd") for term in terms}
+    return {key: " ".join(text.get_text().split()) for key, text in texts.items() if text}
 
 
 def _replace_folder(new: Path, target: Path) -> None:
