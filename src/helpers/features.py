@@ -99,7 +99,7 @@ def extract(
     network = networks.build(name, weights=weights, input_pixels=input_pixels)
     networks.check_size(network, name)
     batches = _Batches(name, rows, folder, input_pixels)
-    values = pooled(network).predict(batches, verbose=0)
+    values = pooled(network).predict(batches, verbose=0)[: len(rows)]
     if not np.isfinite(values).all():
         raise networks.WeightsError(f"{name} with these weights gives NaN. {weights.message}")
     with paths.atomic_path(path) as temporary:
@@ -192,20 +192,26 @@ def fingerprint(
 
 
 class _Batches(keras.utils.PyDataset):
-    """Leg images read batch by batch, so that memory does not grow with the cohort."""
+    """Leg images read batch by batch, so that memory does not grow with the cohort.
+
+    All batches are of one size, as each new size costs a compilation: the last one repeats the
+    first images, and their features are cut off again.
+    """
 
     def __init__(self, name: str, rows: pd.DataFrame, folder: Path, input_pixels: int) -> None:
         super().__init__()
-        self._source = name, rows, folder
-        self._input_pixels, self._size = input_pixels, 32
+        self._source, self._input_pixels = (name, rows, folder), input_pixels
+        self._batches = -(-len(rows) // 32)
+        self._size = -(-len(rows) // self._batches)
 
     def __len__(self) -> int:
-        return -(-len(self._source[1]) // self._size)
+        return self._batches
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32]]:
         name, rows, folder = self._source
-        some = rows.iloc[index * self._size : (index + 1) * self._size]
-        return (network_input(name, some, folder, input_pixels=self._input_pixels),)
+        some = np.arange(index * self._size, (index + 1) * self._size) % len(rows)
+        ready = network_input(name, rows.iloc[some], folder, input_pixels=self._input_pixels)
+        return (ready,)
 
 
 def _checksum(file: Path) -> str:

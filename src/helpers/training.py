@@ -373,6 +373,35 @@ def assemble(network: keras.Model, heads: Heads, *, seed: int) -> keras.Model:
     return model
 
 
+def stages(model: keras.Model) -> pd.DataFrame:
+    """Return a classifier's stages from its real layers, for a drawing.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From :func:`assemble`, of a network whose layers' names start with their stage's.
+
+    Returns
+    -------
+    DataFrame
+        name, rows, channels (of the stage's last map), parameters, trained.
+    """
+    found: dict[str, dict] = {}
+    for layer in model.layers:
+        name = layer.name if layer.name in (POOLING, HEAD) else layer.name.partition("_")[0]
+        size = layer.output.shape[1:]
+        before = found.get(name, {"parameters": 0})["parameters"]
+        found[name] = {
+            "name": {POOLING: "average", HEAD: "dense"}.get(name, name),
+            "rows": size[0] if len(size) == 3 else 1,
+            "channels": size[-1],
+            "parameters": before + layer.count_params(),
+            "trained": name == HEAD,
+        }
+    table = pd.DataFrame(found.values())
+    return table[(table["parameters"] > 0) | (table["rows"] == 1)].reset_index(drop=True)
+
+
 def save(model: keras.Model, path: Path, *, images: NDArray, expected: NDArray) -> float:
     """Save a classifier, load it again and compare what it says.
 

@@ -1,0 +1,213 @@
+"""The paper's Table 1: networks compared, with the published row and what needs no image.
+
+Two rows need no image: age and sex alone, and calling nobody positive. A network has to be read
+against them, because those with dystrophinopathy are young and male and the others are not.
+"""
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from helpers import accuracy, claims, inference
+
+#: The columns of Table 1 in its order.
+MEASURES = {
+    "accuracy": "Accuracy",
+    "specificity": "Specificity",
+    "sensitivity": "Sensitivity",
+    "auc": "AUC",
+}
+#: Claims that hold each network's printed row, in the order of :data:`MEASURES`.
+PUBLISHED = {
+    "VGG19": ("P1-21", "P1-22", "P1-23", "P1-24"),
+    "ResNet50": ("P1-17", "P1-19", "P1-18", "P1-20"),
+    "DenseNet201": ("P1-25", "P1-26", "P1-27", "P1-28"),
+    "DenseNet121": ("P1-29", "P1-30", "P1-31", "P1-32"),
+    "InceptionV3": ("P1-33", "P1-34", "P1-35", "P1-36"),
+}
+AGE_AND_SEX = "Age and sex, no image"
+NOBODY = "Nobody called positive"
+
+
+def without_images(table: pd.DataFrame, cases: pd.DataFrame, *, seed: int) -> dict:
+    """Return predictions that use no image: from age and sex, and the empty rule.
+
+    Age and sex enter a logistic regression (scikit-learn, standardised, penalty C = 1) trained
+    on the training set's images, so that a case counts as often as for the networks.
+
+    Parameters
+    ----------
+    table : DataFrame
+        image_id, case_id, label, split, from :func:`helpers.training.labelled`.
+    cases : DataFrame
+        case_id, sex (F or M), age_years.
+    seed : int
+        Fills the column; nothing is random here.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        By :data:`AGE_AND_SEX` and :data:`NOBODY`, in the columns of ``predictions/*.csv``.
+    """
+    rows = table.merge(cases[["case_id", "sex", "age_years"]], on="case_id", how="left")
+    known = np.column_stack([rows["age_years"], rows["sex"] == "M"]).astype(float)
+    train = (rows["split"] == "training").to_numpy()
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    model.fit(known[train], rows.loc[train, "label"])
+    both = {AGE_AND_SEX: model.predict_proba(known)[:, 1], NOBODY: np.zeros(len(rows))}
+    start = rows.rename(columns={"image_id": "id"})[["id", "label", "split"]]
+    return {
+        name: start.assign(unit="image", probability=p, model=name, weights="none", seed=seed)
+        for name, p in both.items()
+    }
+
+
+def measured(
+    predictions: dict[str, pd.DataFrame],
+    images: pd.DataFrame,
+    cases: pd.DataFrame,
+    *,
+    evidence: str,
+    seed: int,
+) -> pd.DataFrame:
+    """Return Table 1's measures on the test images, with intervals from resampled cases.
+
+    Parameters
+    ----------
+    predictions : dict of str to DataFrame
+        By name of the model; of several seeds the lowest counts, see
+        :func:`helpers.accuracy.scored_images`.
+    images, cases : DataFrame
+        ``images.csv`` and ``cases.csv``.
+    evidence : str
+        Evidence label of these rows.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    DataFrame
+        model, evidence, weights, measure, estimate, low, high, method, n, reason.
+    """
+    parts = []
+    for name, rows in predictions.items():
+        test = accuracy.scored_images(rows, images, cases)
+        part = inference.by_case(
+            test["label"],
+            test["case_id"],
+            call=test["call"],
+            probability=test["probability"],
+            seed=seed,
+        )
+        about = {"model": name, "evidence": evidence, "weights": rows["weights"].iloc[0]}
+        parts.append(part[part["measure"].isin(MEASURES)].assign(**about))
+    return pd.concat(parts, ignore_index=True)
+
+
+def published(names: list[str]) -> pd.DataFrame:
+    """Return the printed rows of Table 1.
+
+    Parameters
+    ----------
+    names : list of str
+        Networks, keys of :data:`PUBLISHED`.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`measured`; the AUC is printed without an interval.
+
+    Examples
+    --------
+    >>> published(["ResNet50"])[["measure", "estimate", "low"]].to_numpy().tolist()[1]
+    ['specificity', 0.92, 0.89]
+    """
+    rows = []
+    for name in names:
+        for measure, claim_id in zip(MEASURES, PUBLISHED[name], strict=True):
+            claim = claims.get(claim_id)
+            rows.append((name, measure, claim.value, claim.low, claim.high))
+    table = pd.DataFrame(rows, columns=["model", "measure", "estimate", "low", "high"])
+    return table.assign(evidence="published", weights="imagenet", method="as printed")
+
+
+def table_1(printed: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Return Table 1 as a page shows it: each network as printed and as measured here.
+
+    Parameters
+    ----------
+    printed, found : DataFrame
+        From :func:`published` and :func:`measured`.
+
+    Returns
+    -------
+    DataFrame
+        Model, Evidence, Weights and one column a measure.
+    """
+    rows = pd.concat([printed, found], ignore_index=True)
+    order = list(dict.fromkeys(found["model"]))
+    rows["text"] = [_estimate(row) for row in rows.itertuples()]
+    wide = rows.pivot_table(
+        index=["model", "evidence", "weights"], columns="measure", values="text", aggfunc="first"
+    ).reset_index()
+    wide["place"] = wide["model"].map(order.index) + 0.5 * (wide["evidence"] != "published")
+    wide = wide.sort_values("place")[["model", "evidence", "weights", *MEASURES]]
+    return wide.rename(columns={**MEASURES} | {c: c.title() for c in wide.columns[:3]})
+
+
+def curves(
+    predictions: dict[str, pd.DataFrame], images: pd.DataFrame, cases: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the corners of every model's ROC curve on the test images.
+
+    Parameters
+    ----------
+    predictions, images, cases
+        As for :func:`measured`.
+
+    Returns
+    -------
+    DataFrame
+        model, threshold, false_positive_rate, sensitivity.
+    """
+    parts = []
+    for name, rows in predictions.items():
+        test = accuracy.scored_images(rows, images, cases)
+        parts.append(accuracy.roc(test["label"], test["probability"]).assign(model=name))
+    return pd.concat(parts, ignore_index=True)
+
+
+def choice(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return each network's AUC where one may choose by it, and where one may not.
+
+    Parameters
+    ----------
+    predictions : dict of str to DataFrame
+        Of networks trained with the same seeds.
+
+    Returns
+    -------
+    DataFrame
+        model, validation and test (AUC of the lowest seed), lowest and highest (test AUC over
+        the seeds), best_by_validation and best_by_test (True in one row each).
+    """
+    rows = []
+    for name, part in predictions.items():
+        validation, test = (accuracy.auc_by_seed(part, split=s) for s in ("validation", "test"))
+        first = test["seed"].idxmin()
+        own = validation["auc"][first], test["auc"][first]
+        rows.append((name, *own, test["auc"].min(), test["auc"].max()))
+    table = pd.DataFrame(rows, columns=["model", "validation", "test", "lowest", "highest"])
+    for split in ("validation", "test"):
+        table[f"best_by_{split}"] = np.arange(len(table)) == table[split].argmax()
+    return table
+
+
+def _estimate(row) -> str:
+    if not np.isfinite(row.estimate):
+        return "undefined"
+    text = f"{row.estimate:.2f}"
+    limits = row.low is not None and np.isfinite(row.low)
+    return f"{text} ({row.low:.2f} to {row.high:.2f})" if limits else text
