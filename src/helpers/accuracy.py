@@ -5,7 +5,7 @@ diagnosis. Every measure follows from four counts; one that would divide by zero
 :func:`why_undefined` says why.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +36,8 @@ FIGURE_3 = tuple(MEASURES)[:6]
 
 #: Rows of the paper's Table 3.
 GROUPS = ("DMD", "BMD", "other disease")
+
+_TABLE_3 = ("P1-43n", "P1-43d", "P1-44n", "P1-44d", "P1-45p", "P1-45n")
 
 _NEEDS: dict[str, tuple[str, ...]] = {
     "accuracy": ("image",),
@@ -397,17 +399,13 @@ def checked_scores(
     return label, probability
 
 
-def published_counts(groups: Iterable[str] = ("DMD", "BMD")) -> Counts:
+def published_calls() -> pd.DataFrame:
     """Return the counts of the paper's Table 3, ResNet50 on the test set's images.
-
-    Parameters
-    ----------
-    groups : iterable of {"DMD", "BMD"}
-        Which positives to count; the controls are the same 420 images for either.
 
     Returns
     -------
-    Counts
+    DataFrame
+        group (:data:`GROUPS`), called (images called dystrophinopathy), n (images).
 
     References
     ----------
@@ -415,40 +413,64 @@ def published_counts(groups: Iterable[str] = ("DMD", "BMD")) -> Counts:
 
     Examples
     --------
+    >>> published_calls().to_numpy().tolist()
+    [['DMD', 123, 130], ['BMD', 81, 98], ['other disease', 35, 420]]
+    """
+    printed = {name: int(claims.get(name).value) for name in _TABLE_3}
+    controls = printed["P1-45p"] + printed["P1-45n"]
+    called = [printed["P1-43n"], printed["P1-44n"], printed["P1-45p"]]
+    images = [printed["P1-43d"], printed["P1-44d"], controls]
+    return pd.DataFrame({"group": GROUPS, "called": called, "n": images})
+
+
+def published_counts() -> Counts:
+    """Return the two-by-two table that follows from the paper's Table 3.
+
+    Returns
+    -------
+    Counts
+
+    Examples
+    --------
     >>> published_counts()
     Counts(tp=204, fn=24, fp=35, tn=385)
-    >>> published_counts(["BMD"])
-    Counts(tp=81, fn=17, fp=35, tn=385)
     """
-    claim = {"DMD": "P1-43", "BMD": "P1-44"}
-    called = sum(_printed(f"{claim[group]}n") for group in groups)
-    images = sum(_printed(f"{claim[group]}d") for group in groups)
-    return Counts(called, images - called, _printed("P1-45p"), _printed("P1-45n"))
+    called, images = published_calls()[["called", "n"]].to_numpy().T.tolist()
+    tp, positives = sum(called[:2]), sum(images[:2])
+    return Counts(tp=tp, fn=positives - tp, fp=called[2], tn=images[2] - called[2])
 
 
-def called_by_group(images: pd.DataFrame) -> pd.DataFrame:
-    """Count calls among DMD, BMD and other diseases, as the paper's Table 3 does.
+def table_3_group(images: pd.DataFrame) -> pd.Series:
+    """Sort images into the groups of the paper's Table 3.
 
     Parameters
     ----------
     images : DataFrame
-        diagnosis, label and call of each image, as :func:`scored_images` returns them.
+        diagnosis and label of each image, as :func:`scored_images` returns them.
 
     Returns
     -------
-    DataFrame
-        group (DMD, BMD, other disease), called, not_called; a group without images has 0.
+    Series
+        Categorical in the order of :data:`GROUPS`; same index.
+
+    Raises
+    ------
+    ValueError
+        When a positive is neither DMD nor BMD.
 
     Examples
     --------
-    >>> images = pd.DataFrame({"diagnosis": ["DMD", "FSHD"], "label": [1, 0], "call": [1, 1]})
-    >>> called_by_group(images).to_numpy().tolist()
-    [['DMD', 1, 0], ['BMD', 0, 0], ['other disease', 1, 0]]
+    >>> table_3_group(pd.DataFrame({"diagnosis": ["DMD", "FSHD"], "label": [1, 0]})).tolist()
+    ['DMD', 'other disease']
     """
     group = images["diagnosis"].where(images["label"] == 1, GROUPS[-1])
-    rows = [(name, images.loc[group == name, "call"]) for name in GROUPS]
-    counted = [(name, int(calls.sum()), int((calls == 0).sum())) for name, calls in rows]
-    return pd.DataFrame(counted, columns=["group", "called", "not_called"])
+    unknown = sorted(set(group) - set(GROUPS))
+    if unknown:
+        raise ValueError(
+            f"Positives with diagnosis {', '.join(unknown)}; expected DMD or BMD. Check cases.csv."
+        )
+    ordered = pd.Categorical(group, categories=GROUPS, ordered=True)
+    return pd.Series(ordered, index=images.index, name="group")
 
 
 def fat_by_leg(path: str | Path) -> pd.DataFrame:
@@ -471,10 +493,6 @@ def fat_by_leg(path: str | Path) -> pd.DataFrame:
         )
     muscles = pd.read_csv(path, dtype={"case_id": str})
     return muscles.groupby(["case_id", "side"], as_index=False)["fat_fraction"].mean()
-
-
-def _printed(claim_id: str) -> int:
-    return int(claims.get(claim_id).value)
 
 
 def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:

@@ -88,11 +88,11 @@ def proportion(
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} of {n} is no proportion; expected 0 <= successes <= n.")
     if n == 0:
-        return Interval(np.nan, np.nan, np.nan, method)
+        return Interval(np.nan, np.nan, np.nan, method.title())
     low, high = proportion_confint(successes, n, alpha=1 - level, method=_STATSMODELS[method])
     low = 0.0 if successes == 0 else max(float(low), 0.0)
     high = 1.0 if successes == n else min(float(high), 1.0)
-    return Interval(float(successes / n), low, high, method)
+    return Interval(float(successes / n), low, high, method.title())
 
 
 def likelihood_ratio(counts: Counts, *, sign: str, level: float = 0.95) -> Interval:
@@ -133,7 +133,7 @@ def likelihood_ratio(counts: Counts, *, sign: str, level: float = 0.95) -> Inter
     called = (tp, fp) if sign == "positive" else (fn, tn)
     estimate = float(accuracy.measures(counts)[f"lr_{sign}"])
     if 0 in called:
-        return Interval(estimate, np.nan, np.nan, "log")
+        return Interval(estimate, np.nan, np.nan, "log scale")
     variance = 1 / called[0] - 1 / (tp + fn) + 1 / called[1] - 1 / (fp + tn)
     return _on_log_scale(estimate, variance**0.5, level=level)
 
@@ -165,7 +165,7 @@ def odds_ratio(counts: Counts, *, level: float = 0.95) -> Interval:
     """
     estimate = float(accuracy.measures(counts)["diagnostic_odds_ratio"])
     if 0 in counts:
-        return Interval(estimate, np.nan, np.nan, "log")
+        return Interval(estimate, np.nan, np.nan, "log scale")
     return _on_log_scale(estimate, sum(1 / cell for cell in counts) ** 0.5, level=level)
 
 
@@ -202,7 +202,7 @@ def f1(counts: Counts, *, level: float = 0.95) -> Interval:
     """
     share = proportion(counts.tp, counts.tp + counts.fp + counts.fn, level=level)
     low, high = (2 * limit / (1 + limit) for limit in (share.low, share.high))
-    return Interval(float(accuracy.measures(counts)["f1"]), low, high, "wilson (indirect)")
+    return Interval(float(accuracy.measures(counts)["f1"]), low, high, "Wilson (indirect)")
 
 
 def from_counts(
@@ -247,7 +247,9 @@ def from_counts(
     rows["lr_negative"] = likelihood_ratio(counts, sign="negative", level=level)
     rows["diagnostic_odds_ratio"] = odds_ratio(counts, level=level)
     for name in ("mcc", "youden"):
-        rows[name] = Interval(float(accuracy.measures(counts)[name]), np.nan, np.nan, "none")
+        rows[name] = Interval(
+            float(accuracy.measures(counts)[name]), np.nan, np.nan, "none from counts alone"
+        )
     table = pd.DataFrame([(name, *rows[name]) for name in MEASURES])
     table.columns = ["measure", "estimate", "low", "high", "method"]
     table["n"] = [int(shares[name][1]) if name in shares else sum(counts) for name in MEASURES]
@@ -365,7 +367,33 @@ def by_rater(
     return stacked.reset_index("rater").reset_index(drop=True)
 
 
-def sensitivity_by(
+def share_called(counted: pd.DataFrame) -> pd.DataFrame:
+    """Add the share called positive, with Wilson's interval, to counts of groups.
+
+    Parameters
+    ----------
+    counted : DataFrame
+        group, called, n (images).
+
+    Returns
+    -------
+    DataFrame
+        The same with estimate, low, high, method; an empty group gives NaN.
+
+    Examples
+    --------
+    The published shares of DMD and BMD:
+
+    >>> table = share_called(accuracy.published_calls())
+    >>> table[["estimate", "low", "high"]].round(3).to_numpy()[:2].tolist()
+    [[0.946, 0.893, 0.974], [0.827, 0.74, 0.889]]
+    """
+    found = [proportion(row.called, row.n) for row in counted.itertuples()]
+    intervals = pd.DataFrame(found, columns=list(Interval._fields), index=counted.index)
+    return pd.concat([counted, intervals], axis=1)
+
+
+def share_called_by(
     group: pd.Series,
     call: pd.Series,
     *,
@@ -378,11 +406,11 @@ def sensitivity_by(
     Parameters
     ----------
     group : Series
-        Group of each image, in the order to show when categorical.
+        Group of each image; a categorical fixes the order and keeps empty groups.
     call : Series of 0 and 1
         Decision of each image.
     case : Series, optional
-        The person each image belongs to; when given, cases are resampled.
+        The person each image belongs to; when given, a group's cases are resampled.
     replicates, seed
         As in :func:`by_case`.
 
@@ -393,23 +421,23 @@ def sensitivity_by(
 
     Examples
     --------
-    >>> table = sensitivity_by(pd.Series(["DMD", "DMD", "BMD"]), pd.Series([1, 0, 1]))
+    >>> table = share_called_by(pd.Series(["DMD", "DMD", "BMD"]), pd.Series([1, 0, 1]))
     >>> table[["group", "called", "n", "estimate"]].to_numpy().tolist()
     [['BMD', 1, 1, 1.0], ['DMD', 1, 2, 0.5]]
     """
-    rows = []
-    for name, calls in call.groupby(group, observed=False):
-        interval = proportion(calls.sum(), len(calls))
-        if case is not None and len(calls):
-            weights = case_weights(case[calls.index], replicates=replicates, seed=seed)
-            codes = pd.factorize(case[calls.index], sort=True)[0]
-            called, images = (
-                weights @ np.bincount(codes, weights=calls),
-                weights @ np.bincount(codes),
-            )
-            interval = percentiles(called / images, cases=weights.shape[1])
-        rows.append((name, int(calls.sum()), len(calls), *interval))
-    return pd.DataFrame(rows, columns=["group", "called", "n", "estimate", "low", "high", "method"])
+    parts = list(call.groupby(group, observed=False))
+    counted = pd.DataFrame(
+        [(name, int(calls.sum()), len(calls)) for name, calls in parts],
+        columns=["group", "called", "n"],
+    )
+    table = share_called(counted)
+    if case is None:
+        return table
+    found = [
+        _share_of_cases(calls, case.loc[calls.index], replicates=replicates, seed=seed)
+        for _, calls in parts
+    ]
+    return table.assign(**pd.DataFrame(found, columns=list(Interval._fields)))
 
 
 def roc_band(
@@ -596,6 +624,15 @@ def percentiles(values: NDArray, *, cases: int, level: float = 0.95) -> Interval
     return Interval(estimate, *middle(defined, level=level), f"bootstrap of {cases} cases")
 
 
+def _share_of_cases(call: pd.Series, case: pd.Series, *, replicates: int, seed: int) -> Interval:
+    if call.empty:
+        return Interval(np.nan, np.nan, np.nan, "none: no image")
+    weights = case_weights(case, replicates=replicates, seed=seed)
+    codes = pd.factorize(case, sort=True)[0]
+    called = weights @ np.bincount(codes, weights=call)
+    return percentiles(called / (weights @ np.bincount(codes)), cases=weights.shape[1])
+
+
 def _stratum_of_case(codes: NDArray, cases: NDArray, stratum: NDArray) -> NDArray:
     if stratum.shape != codes.shape:
         raise ValueError(f"{stratum.size} labels but {codes.size} case ids; expected as many.")
@@ -632,7 +669,7 @@ def _cumulative_share(weights: NDArray, keep: NDArray) -> NDArray[np.float64]:
 
 def _on_log_scale(estimate: float, error: float, *, level: float) -> Interval:
     factor = float(np.exp(stats.norm.ppf((1 + level) / 2) * error))
-    return Interval(estimate, estimate / factor, estimate * factor, "log")
+    return Interval(estimate, estimate / factor, estimate * factor, "log scale")
 
 
 def _shares(counts: Counts) -> dict[str, tuple[float, float]]:

@@ -354,15 +354,15 @@ def published_measures() -> pd.DataFrame:
     Examples
     --------
     >>> table = published_measures().set_index(["rater", "measure"])["estimate"]
-    >>> round(float(table["radiologists' mean, published", "specificity"]), 2)
+    >>> round(float(table["mean radiologist", "specificity"]), 2)
     0.85
     """
     rows = []
     for number, claim_id in enumerate(("P1-37a", "P1-37b", "P1-37c"), start=1):
         claim = claims.get(claim_id)
         printed = ("published", "accuracy", claim.value, claim.low, claim.high)
-        rows.append((f"radiologist {number}, published", *printed))
-    mean, claim = "radiologists' mean, published", claims.get("P1-39")
+        rows.append((f"radiologist {number}", *printed))
+    mean, claim = "mean radiologist", claims.get("P1-39")
     for measure, value in accuracy.measures(_mean_reader_counts()).items():
         if measure != "sensitivity":
             rows.append((mean, "recomputed", measure, float(value), np.nan, np.nan))
@@ -392,7 +392,7 @@ def beside_published(
     """
     columns = ["rater", "evidence", "measure", "estimate", "low", "high"]
     parts = [
-        published.assign(rater="ResNet50, published", evidence="recomputed"),
+        published.assign(rater="ResNet50, paper", evidence="recomputed"),
         published_measures(),
         measured.assign(evidence=evidence),
     ]
@@ -418,7 +418,7 @@ def operating_points(compared: pd.DataFrame, *, curve_of: str = "ResNet50") -> p
     wide = compared.pivot(index="rater", columns="measure", values="estimate")
     points = wide[["sensitivity", "specificity"]].dropna().drop(index=curve_of, errors="ignore")
     evidence = compared[compared["measure"] == "specificity"].set_index("rater")["evidence"]
-    points = points.assign(evidence=evidence, mean=points.index.str.contains("mean"))
+    points = points.assign(evidence=evidence, mean=points.index.str.startswith("mean"))
     here = points[points["evidence"] != "recomputed"]
     average = here[["sensitivity", "specificity"]].mean()
     points.loc["mean of these readers"] = [*average, compared["evidence"].iloc[-1], True]

@@ -11,7 +11,7 @@ from helpers import display
 from helpers.display import PALETTE
 
 _PRINTED = ("published", "recomputed")
-_MARKERS = {"published": "D", "recomputed": "D", "phantom": "o", "your data": "o"}
+_MARKERS = {"published": "D", "recomputed": "s", "phantom": "o", "your data": "o"}
 
 
 def measures(table: pd.DataFrame, *, names: dict[str, str]) -> Figure:
@@ -95,6 +95,7 @@ def roc(
             markeredgecolor=colour,
             markeredgewidth=1.6,
             linestyle="none",
+            clip_on=False,
             label=row.name,
         )
     axis.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
@@ -109,7 +110,7 @@ def called(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        source (panel title), group, called, not_called (numbers of images).
+        source (panel title), group, called and n (numbers of images).
 
     Returns
     -------
@@ -120,11 +121,11 @@ def called(table: pd.DataFrame) -> Figure:
     figure, axes = display.figure(ncols=len(sources), height=2.6, sharey=True, squeeze=False)
     for axis, source in zip(axes[0], sources, strict=True):
         rows = table[table["source"] == source]
-        total = rows["called"] + rows["not_called"]
-        share = rows["called"] / total.where(total > 0)
+        missed = rows["n"] - rows["called"]
+        share = rows["called"] / rows["n"].where(rows["n"] > 0)
         bars = axis.barh(rows["group"], share, color=PALETTE["dystrophinopathy"], height=0.6)
         rest = axis.barh(rows["group"], 1 - share, left=share, color=PALETTE["control"], height=0.6)
-        for drawn, numbers in ((bars, rows["called"]), (rest, rows["not_called"])):
+        for drawn, numbers in ((bars, rows["called"]), (rest, missed)):
             text = [str(number) if number else "" for number in numbers]
             axis.bar_label(drawn, text, label_type="center", color="white", weight="bold")
         axis.set(title=source, xlabel="Share of the group's images", xlim=(0, 1))
@@ -165,6 +166,7 @@ def severity(images: pd.DataFrame, shares: pd.DataFrame, *, threshold: float = 0
     _dots(right, shares.assign(evidence="phantom"), [-n for n in range(len(shares))])
     labels = [f"{row.group}  (n = {row.n})" for row in shares.itertuples()]
     right.set_yticks([-n for n in range(len(shares))], labels)
+    right.set_title("By fat fraction of the leg", loc="left")
     right.set(xlabel="Sensitivity", xlim=(-0.02, 1.02), ylim=(0.6 - len(shares), 0.6))
     return figure
 
@@ -235,6 +237,41 @@ def readable(table: pd.DataFrame, *, names: dict[str, str], digits: int = 3) -> 
     shown["Measure"] = rows["measure"].map(names)
     shown["Estimate"] = [_text(value, digits) for value in rows["estimate"]]
     return shown.assign(**{"95 % interval": spans, "Method": rows["method"]})
+
+
+def readable_shares(table: pd.DataFrame) -> pd.DataFrame:
+    """Format the shares called dystrophinopathy as a page's table shows them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`helpers.inference.share_called` returns it.
+
+    Returns
+    -------
+    DataFrame
+        Columns before ``group`` as they are, then Group, Called, Images, Share, 95 % interval,
+        Method; per cent with one decimal.
+
+    Examples
+    --------
+    >>> row = {"group": ["BMD"], "called": [81], "n": [98], "estimate": [0.82653], "low": [0.7397],
+    ...        "high": [0.8889], "method": ["Wilson"]}
+    >>> readable_shares(pd.DataFrame(row)).iloc[0, 3:].tolist()
+    ['82.7 %', '74.0 to 88.9 %', 'Wilson']
+    """
+    limits = zip(table["low"], table["high"], strict=True)
+    shown = table.loc[:, :"group"].iloc[:, :-1].to_dict("series") | {
+        "Group": table["group"].astype(str),
+        "Called": table["called"],
+        "Images": table["n"],
+        "Share": [f"{100 * v:.1f} %" if v == v else "undefined" for v in table["estimate"]],
+        "95 % interval": [
+            f"{100 * a:.1f} to {100 * b:.1f} %" if a == a else "–" for a, b in limits
+        ],
+        "Method": table["method"],
+    }
+    return pd.DataFrame(shown)
 
 
 def _text(value: float, digits: int) -> str:
