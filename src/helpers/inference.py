@@ -641,7 +641,7 @@ def _stratum_of_case(codes: NDArray, cases: NDArray, stratum: NDArray) -> NDArra
     mixed = cases[np.unique(codes[found[codes] != stratum])]
     if mixed.size:
         raise ValueError(
-            f"{mixed.size} cases have images with different labels, e.g. {mixed[0]!r}; "
+            f"{mixed.size} cases have images with different labels, e.g. {str(mixed[0])!r}; "
             "expected one reference diagnosis for each case. Check cases.csv."
         )
     return found
