@@ -31,6 +31,9 @@ PUBLISHED_COUNTS = (
     ("validation", "BSP", 54),
 )
 
+#: The phantom's two series: an effect of the size that studies report, and a positive control.
+EFFECTS = ("realistic", "exaggerated")
+
 #: Size of the box the network sees, mm along x, y, z: a brain with some room around it.
 BOX_MM = (160.0, 192.0, 160.0)
 
@@ -112,6 +115,89 @@ def counts(subjects: pd.DataFrame) -> pd.DataFrame:
         women = 100 * (here["sex"] == "F").mean()
         rows.append((split, group, published, len(here), women, here["age_years"].mean()))
     return pd.DataFrame(rows, columns=["set", "group", "published", "here", "women", "age"])
+
+
+def series(subjects: pd.DataFrame) -> dict[str, str]:
+    """Return which series of scans a cohort holds.
+
+    Parameters
+    ----------
+    subjects : DataFrame
+        As :func:`read_subjects` returns it.
+
+    Returns
+    -------
+    dict of str to str
+        Column of file names by :data:`EFFECTS` for the phantom; ``as scanned`` for own scans.
+
+    Examples
+    --------
+    >>> series(pd.DataFrame({"file": ["a.nii.gz"]}))
+    {'as scanned': 'file'}
+    """
+    if "file_exaggerated" in subjects:
+        return dict(zip(EFFECTS, ("file", "file_exaggerated"), strict=True))
+    return {"as scanned": "file"}
+
+
+def shuffled(subjects: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Return the subjects with ``patient`` shuffled within the training and optimisation sets.
+
+    What a network learns from them can only be chance: held-out subjects keep their diagnosis.
+
+    Parameters
+    ----------
+    subjects : DataFrame
+        As :func:`read_subjects` returns it.
+    seed : int
+        Seed of the shuffle.
+
+    Returns
+    -------
+    DataFrame
+        A copy.
+    """
+    rng = np.random.default_rng(seed)
+    mixed = subjects.copy()
+    for split in ("training", "optimisation"):
+        rows = mixed["split"] == split
+        mixed.loc[rows, "patient"] = rng.permutation(mixed.loc[rows, "patient"].to_numpy())
+    return mixed
+
+
+def predictions(
+    subjects: pd.DataFrame, probability: np.ndarray, *, model: str, weights: str, seed: int
+) -> pd.DataFrame:
+    """Return probabilities as the book's files hold them.
+
+    Parameters
+    ----------
+    subjects : DataFrame
+        As :func:`read_subjects` returns it.
+    probability : ndarray, shape (subjects,)
+        Of dystonia.
+    model, weights : str
+        What gave them, and from which weights it started.
+    seed : int
+        Of its training.
+
+    Returns
+    -------
+    DataFrame
+        ``id, unit, label, probability, model, weights, seed, split``.
+    """
+    return pd.DataFrame(
+        {
+            "id": subjects["subject_id"].to_numpy(),
+            "unit": "subject",
+            "label": (subjects["group"] != "control").astype(int).to_numpy(),
+            "probability": np.asarray(probability, dtype=float),
+            "model": model,
+            "weights": weights,
+            "seed": seed,
+            "split": subjects["split"].to_numpy(),
+        }
+    )
 
 
 def box_shape(voxel_mm: float) -> tuple[int, int, int]:
