@@ -13,13 +13,16 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
+from scipy import stats
 
-from helpers import images, paths
+from helpers import claims, images, paths
 from helpers.parameters import Profile
 
 SPLITS = ("training", "validation", "test")
 DIAGNOSES = tuple(pd.read_csv(paths.package_data("table2.csv")).disease)
 DYSTROPHINOPATHIES = ("DMD", "BMD")
+#: Mean and standard deviation of age, years, as printed: dystrophinopathy, control.
+PRINTED_AGES = ((14.8, 6.6), (36.8, 16.9))
 
 
 class InvalidCohort(ValueError):
@@ -234,7 +237,7 @@ def counts(cases: pd.DataFrame, leg_images: pd.Series) -> pd.DataFrame:
 
 
 def demographics(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return age, disease course and sex by group.
+    """Return age, disease course and sex of each group beside what is printed.
 
     Parameters
     ----------
@@ -244,16 +247,128 @@ def demographics(cases: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        group, cases, male, female, and mean, sd, lowest and highest of age and course, years.
+        group, cases, and for sex, age and course the text of this cohort and, in the columns
+        that end in ``published``, of the paper; ``not printed`` where it has none.
     """
     positive = cases.dystrophinopathy == 1
     groups = {
-        "Dystrophinopathy": cases[positive],
-        "DMD": cases[cases.diagnosis == "DMD"],
-        "BMD": cases[cases.diagnosis == "BMD"],
-        "Control": cases[~positive],
+        "dystrophinopathy": (positive, "148 / 0", "P1-08", "P1-09"),
+        "DMD": (cases.diagnosis == "DMD", "117 / 0", None, "P1-10"),
+        "BMD": (cases.diagnosis == "BMD", "31 / 0", None, "P1-11"),
+        "control": (~positive, "164 / 120", "P1-13a", "P1-13c"),
     }
-    return pd.DataFrame([{"group": name, **_person_moments(rows)} for name, rows in groups.items()])
+    rows = []
+    for name, (chosen, sexes, age, course) in groups.items():
+        here = cases[chosen]
+        rows.append(
+            {
+                "group": name,
+                "male / female": f"{(here.sex == 'M').sum()} / {(here.sex == 'F').sum()}",
+                "male / female, published": sexes,
+                "age": _moments_text(here.age_years),
+                "age, published": claims.get(age).text if age else "not printed",
+                "course": _moments_text(here.disease_course_years),
+                "course, published": claims.get(course).text if course else "not printed",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def area_from_moments(positive: tuple[float, float], control: tuple[float, float]) -> float:
+    r"""Return the area under the ROC curve of a normal quantity that is lower in positives.
+
+    :math:`A = \Phi\big((m_c - m_p) / \sqrt{s_c^2 + s_p^2}\big)`
+
+    Parameters
+    ----------
+    positive, control : tuple of float
+        Mean and standard deviation of the quantity.
+
+    Returns
+    -------
+    float
+        Area; 0.5 for equal means.
+
+    Examples
+    --------
+    The printed ages, 14.8 ± 6.6 and 36.8 ± 16.9 years, alone tell the groups apart:
+
+    >>> round(area_from_moments(*PRINTED_AGES), 3)
+    0.887
+    """
+    distance = (control[0] - positive[0]) / np.hypot(control[1], positive[1])
+    return float(stats.norm.cdf(distance))
+
+
+def split_plausibility() -> pd.DataFrame:
+    """Return how likely a random split of cases gives the published test set.
+
+    Returns
+    -------
+    DataFrame
+        group, cases, in_test, expected, and ``p``: the chance that drawing 102 of 432 cases
+        at random gives a number at least as far from the expected one, by the hypergeometric
+        distribution.
+
+    Examples
+    --------
+    >>> table = split_plausibility().set_index("group")
+    >>> int(table.loc["BMD", "in_test"]), bool(table.loc["BMD", "p"] < 0.001)
+    (17, True)
+    """
+    table = published_table()
+    groups = {name: [name] for name in ("DMD", "BMD", "Myositis", "Neurogenic")}
+    named = [name for names in groups.values() for name in names]
+    groups["all others"] = [name for name in DIAGNOSES if name not in named]
+    everyone, drawn = int(table.total_cases.sum()), int(table.test_cases.sum())
+    rows = []
+    for name, members in groups.items():
+        own = table[table.disease.isin(members)]
+        n, found = int(own.total_cases.sum()), int(own.test_cases.sum())
+        random = stats.hypergeom(everyone, n, drawn)
+        counts_ = np.arange(n + 1)
+        far = np.abs(counts_ - random.mean()) >= abs(found - random.mean()) - 1e-9
+        p = float(random.pmf(counts_)[far].sum())
+        rows.append((name, n, found, float(random.mean()), p))
+    return pd.DataFrame(rows, columns=["group", "cases", "in_test", "expected", "p"])
+
+
+def example_cases(cases: pd.DataFrame, *, folder: Path) -> pd.DataFrame:
+    """Return six cases that show the range of the cohort, lightest and most severe DMD first.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        As :data:`CASES`.
+    folder : Path
+        ``results/<profile>/cohort/thigh``. Where it holds the true fat fractions, they order
+        the cases; else the disease course does.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``cases`` and ``title``; fewer than six when a diagnosis is absent.
+    """
+    truth = folder / "truth" / "fat_fractions.csv"
+    severity = cases.set_index("case_id").disease_course_years
+    if truth.is_file():
+        severity = pd.read_csv(truth).groupby("case_id").fat_fraction.mean()
+    ordered = cases.assign(severity=cases.case_id.map(severity)).sort_values("severity")
+    wanted = (
+        *(("DMD", 0), ("DMD", -1), ("BMD", 0)),
+        *(("LGMD2D", -1), ("Myositis", 0), ("Neurogenic", -1)),
+    )
+    found = [
+        ordered[ordered.diagnosis == name].iloc[[at]]
+        for name, at in wanted
+        if (ordered.diagnosis == name).any()
+    ]
+    chosen = pd.concat(found)
+    ages = [
+        f"{age:.0f} y, {tesla:g} T"
+        for age, tesla in zip(chosen.age_years, chosen.field_strength_tesla, strict=True)
+    ]
+    return chosen.assign(title=chosen.diagnosis + ", " + chosen.sex + ", " + ages)
 
 
 def flow(cases: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
@@ -288,20 +403,12 @@ def _cells_of(name: str, here: pd.DataFrame, published: pd.DataFrame) -> dict[st
     return cells
 
 
-def _person_moments(rows: pd.DataFrame) -> dict[str, float]:
-    moments: dict[str, float] = {
-        "cases": len(rows),
-        "male": int((rows.sex == "M").sum()),
-        "female": int((rows.sex == "F").sum()),
-    }
-    for short, column in (("age", "age_years"), ("course", "disease_course_years")):
-        values = rows[column].dropna().to_numpy()
-        none = np.array([np.nan])
-        moments[f"{short}_mean"] = np.mean(values if values.size else none)
-        moments[f"{short}_sd"] = np.std(values, ddof=1) if values.size > 1 else np.nan
-        moments[f"{short}_low"] = np.min(values if values.size else none)
-        moments[f"{short}_high"] = np.max(values if values.size else none)
-    return moments
+def _moments_text(values: pd.Series) -> str:
+    values = values.dropna()
+    if values.empty:
+        return "none"
+    sd = f"sd {values.std():.1f}, " if len(values) > 1 else ""
+    return f"{values.mean():.1f} years ({sd}range {values.min():.1f} to {values.max():.1f})"
 
 
 def _checked(frame: pd.DataFrame, schema: pa.DataFrameSchema, name: str) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pydicom
 from nibabel.filebasedimages import ImageFileError
 from pydicom.dataset import Dataset
@@ -132,6 +133,30 @@ def crop(image: SliceImage, box: tuple[int, int, int, int], *, size: int) -> np.
     top, left = (size - shape[0]) // 2, (size - shape[1]) // 2
     square[top : top + shape[0], left : left + shape[1]] = scaled
     return square
+
+
+def crops(legs: pd.DataFrame, *, folder: str | Path, size: int) -> list[np.ndarray]:
+    """Cut several legs out of their slices.
+
+    Parameters
+    ----------
+    legs : DataFrame
+        Included rows of ``images.csv``: file, frame, row0, col0, row1, col1.
+    folder : str or Path
+        Folder that relative file names start from.
+    size : int
+        Edge of the results, pixels.
+
+    Returns
+    -------
+    list of ndarray of float32, shape (size, size)
+        As :func:`crop` makes them.
+    """
+    boxes = legs[["row0", "col0", "row1", "col1"]].astype(int).itertuples(index=False, name=None)
+    return [
+        crop(read_slice(Path(folder) / row.file, row.frame), box, size=size)
+        for row, box in zip(legs.itertuples(), boxes, strict=True)
+    ]
 
 
 def _is_nifti(path: Path) -> bool:

@@ -86,8 +86,8 @@ def distribution(moments: Moments) -> stats.rv_continuous:
     Examples
     --------
     >>> course = distribution(COURSE["DMD"])
-    >>> round(course.mean(), 6), round(course.std(), 6), course.support()
-    (7.3, 2.5, (2.0, 12.8))
+    >>> [round(float(x), 6) for x in (course.mean(), course.std(), *course.support())]
+    [7.3, 2.5, 2.0, 12.8]
     """
     width = moments.high - moments.low
     mean = (moments.mean - moments.low) / width
@@ -115,11 +115,17 @@ def cell_sizes(
     -------
     DataFrame
         diagnosis, dystrophinopathy, split, cases, images. Cases are rounded up, so that no
-        cell becomes empty; images are even (both legs) and at least two a case. At fractions
+        cell becomes empty, and Becker gets more where its share of all cases would fall below
+        the published one; images are even (both legs) and at least two a case. At fractions
         of 1 the published counts.
     """
     cells = table2[table2.cases > 0].reset_index(drop=True)
-    cases = [math.ceil(round(case_fraction * n, 9)) for n in cells.cases]
+    cases = np.array([math.ceil(round(case_fraction * n, 9)) for n in cells.cases])
+    becker = (cells.diagnosis == "BMD").to_numpy()
+    share = cells.cases[becker].sum() / cells.cases.sum()
+    while cases[becker].sum() / cases.sum() < share - 1e-12:
+        reached = np.where(becker, cases / cells.cases, np.inf)
+        cases[np.argmin(reached)] += 1
     images = [
         max(2 * few, 2 * math.ceil(round(image_fraction * n / 2, 9)))
         for few, n in zip(cases, cells.images, strict=True)

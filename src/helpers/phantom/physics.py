@@ -84,8 +84,8 @@ def signals(field_tesla: float) -> dict[str, float]:
 
     Examples
     --------
-    >>> {field: round(signals(field)["muscle"], 2) for field in (1.5, 3.0)}
-    {1.5: 0.31, 3.0: 0.27}
+    >>> {field: round(signals(field)["muscle"], 3) for field in (1.5, 3.0)}
+    {1.5: 0.304, 3.0: 0.266}
     """
     if field_tesla not in (1.5, 3.0):
         raise ValueError(f"Field strength {field_tesla} T: tissue values are held for 1.5 and 3.0.")

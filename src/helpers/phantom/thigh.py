@@ -75,6 +75,7 @@ class Slice:
 class Case:
     """What is drawn once for a case: body, fat, scanner, and where its slices lie."""
 
+    seed: int
     row: dict
     body: Body
     logits: pd.DataFrame
@@ -134,6 +135,7 @@ def draw_case(row: dict, *, slices: int, pressed: int, seed: int) -> Case:
     # Legs meet towards the hip: the pressed slices are the last ones upward.
     is_pressed = np.arange(slices + pressed) >= slices
     return Case(
+        seed=seed,
         row=row,
         body=body,
         logits=logits,
@@ -415,7 +417,7 @@ def _write_slice(drawn: Slice, image: Path, truth: Path, case: Case, index: int)
         thickness_mm=SPECIFICATION["slice_thickness_mm"],
         spacing_mm=SPECIFICATION["slice_spacing_mm"],
         instance=index + 1,
-        uid_seed=case.streams[index].entropy,
+        uid_seed=case.seed,
     )
     with paths.atomic_path(image) as temporary:
         stored.save_as(temporary, enforce_file_format=True)
@@ -455,8 +457,16 @@ def _describe(profile: Profile, wanted: dict[str, float]) -> dict:
         "matrix": profile.cohort.thigh_matrix,
         **wanted,
         "specification_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "code_sha256": _code_digest(),
         "specification": spec,
     }
+
+
+def _code_digest() -> str:
+    """Digest of the modules that draw the cohort: slices of other code are not kept."""
+    modules = (anatomy, cases, dicom, fat, physics)
+    files = [Path(__file__), *(Path(module.__file__) for module in modules)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _start(folder: Path, description: dict) -> None:
