@@ -29,6 +29,8 @@ PUBLISHED = {
 }
 AGE_AND_SEX = "Age and sex, no image"
 NOBODY = "Nobody called positive"
+#: Short names of the rows, for the keys of numbers.
+KEYS = {name: name.lower() for name in PUBLISHED} | {AGE_AND_SEX: "age_and_sex", NOBODY: "nobody"}
 
 
 def without_images(table: pd.DataFrame, cases: pd.DataFrame, *, seed: int) -> dict:
@@ -203,6 +205,51 @@ def choice(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
     for split in ("validation", "test"):
         table[f"best_by_{split}"] = np.arange(len(table)) == table[split].argmax()
     return table
+
+
+def readable_choice(table: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`choice` as a page shows it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`choice`.
+
+    Returns
+    -------
+    DataFrame
+        Network, Validation AUC, Test AUC, Test AUC over seeds, Chosen by.
+    """
+    rows = []
+    for row in table.itertuples():
+        by = [s for s in ("validation", "test") if getattr(row, f"best_by_{s}")]
+        spread = f"{row.lowest:.2f} to {row.highest:.2f}"
+        rows.append(
+            (row.model, f"{row.validation:.2f}", f"{row.test:.2f}", spread, " and ".join(by))
+        )
+    columns = ["Network", "Validation AUC", "Test AUC", "Test AUC over seeds", "Chosen by"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def summary(table: pd.DataFrame) -> dict[str, float]:
+    """Return the test AUCs that prose quotes about all networks together.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`choice`.
+
+    Returns
+    -------
+    dict of str to float
+        lowest and highest of the networks; chosen_by_validation and chosen_by_test.
+    """
+    return {
+        "lowest": table["test"].min(),
+        "highest": table["test"].max(),
+        "chosen_by_validation": table.loc[table["best_by_validation"], "test"].item(),
+        "chosen_by_test": table.loc[table["best_by_test"], "test"].item(),
+    }
 
 
 def _estimate(row) -> str:

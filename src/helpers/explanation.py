@@ -9,13 +9,24 @@ Zhou B, Khosla A, Lapedriza A, Oliva A, Torralba A. Learning deep features for d
 localization. CVPR 2016:2921-2929.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from helpers import training
+from helpers import dystonianet, features, images, inference, paths, training
 from helpers.networks import keras
+from helpers.phantom import anatomy
+
+#: The four kinds of cases that the paper's Fig. 5 shows: label and call.
+GROUPS = {
+    "dystrophinopathy, called so": (1, 1),
+    "dystrophinopathy, missed": (1, 0),
+    "other disease, called so": (0, 0),
+    "other disease, called dystrophinopathy": (0, 1),
+}
 
 
 def class_activation(model: keras.Model, images: NDArray) -> tuple[NDArray, NDArray]:
@@ -114,3 +125,206 @@ def share_by_tissue(activation: NDArray, labels: NDArray, names: dict[int, str])
         }
     )
     return pixels.groupby("tissue", sort=False, as_index=False).sum(min_count=1)
+
+
+def examples(test: pd.DataFrame, *, per_group: int, seed: int) -> pd.DataFrame:
+    """Draw leg images of each group at random, at most one of a case.
+
+    Parameters
+    ----------
+    test : DataFrame
+        image_id, case_id, label, call, from :func:`helpers.accuracy.scored_images`.
+    per_group : int
+        At most so many; fewer where a group has fewer cases.
+    seed : int
+        Of the draw: nothing is chosen by its look.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``test`` with ``group``, in the order of :data:`GROUPS`.
+    """
+    parts = []
+    for group, (label, call) in GROUPS.items():
+        rows = test[(test["label"] == label) & (test["call"] == call)]
+        rows = rows.sample(frac=1, random_state=seed).drop_duplicates("case_id").head(per_group)
+        parts.append(rows.assign(group=group))
+    return pd.concat(parts, ignore_index=True)
+
+
+def explain(
+    model: keras.Model, name: str, rows: pd.DataFrame, table: pd.DataFrame, folder: Path
+) -> list[dict]:
+    """Return leg images and their maps in source pixels.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From :func:`helpers.training.assemble`, or loaded from its file.
+    name : str
+        Its network, for the preprocessing.
+    rows : DataFrame
+        image_id and anything else, which is handed on.
+    table : DataFrame
+        ``images.csv``.
+    folder : Path
+        ``results/<profile>``.
+
+    Returns
+    -------
+    list of dict
+        One a row: its columns, slice_id, box, leg and activation (rows, columns), logit.
+    """
+    places = rows[["image_id"]].merge(table, on="image_id", how="left", validate="1:1")
+    ready = features.network_input(name, places, folder, input_pixels=model.input_shape[1])
+    maps, logits = class_activation(model, ready)
+    found = []
+    for row, place, activation, logit in zip(
+        rows.to_dict("records"), places.itertuples(), maps, logits, strict=True
+    ):
+        row0, col0, row1, col1 = features.box(place)
+        source = images.read_slice(folder / place.file, place.frame)
+        leg = source.pixels[row0:row1, col0:col1]
+        fine = on_box(activation, leg.shape, spacing_mm=source.spacing_mm)
+        about = {"slice_id": place.slice_id, "box": features.box(place), "logit": logit}
+        found.append(row | about | {"leg": leg, "activation": fine})
+    return found
+
+
+def tissue_names() -> dict[int, str]:
+    """Return the tissue of each value of the phantom's label maps.
+
+    Returns
+    -------
+    dict of int to str
+        Muscles by their name; cortex and marrow are the femur.
+
+    Examples
+    --------
+    >>> names = tissue_names()
+    >>> names[0], names[anatomy.LABELS["marrow"]], names[anatomy.LABELS["RF"]]
+    ('outside the leg', 'femur', 'rectus femoris')
+    """
+    geometry = pd.read_csv(paths.package_data("thigh_geometry.csv"))
+    long = dict(zip(geometry["muscle"], geometry["name"], strict=True))
+    long |= {"cortex": "femur", "marrow": "femur", "vessel": "vessels and nerve"}
+    long |= {"nerve": "vessels and nerve"}
+    found = {value: long.get(name, name) for name, value in anatomy.LABELS.items()}
+    return {0: "outside the leg"} | found
+
+
+def tissue_table(explained: list[dict], truth: Path, names: dict[int, str]) -> pd.DataFrame:
+    """Return, leg by leg, in which tissues the arguments for the network's own call lie.
+
+    Parameters
+    ----------
+    explained : list of dict
+        From :func:`explain`, with ``call``. Of an image that was called another disease, the
+        negative part of the map counts.
+    truth : Path
+        Folder of the label maps, ``cohort/thigh/truth``; an author's own cohort has none.
+    names : dict of int to str
+        Tissue of each label; outside the leg is 0.
+
+    Returns
+    -------
+    DataFrame
+        image_id, case_id, group (of the call), tissue, attribution_share, area_share; without
+        rows where there is no label map.
+    """
+    parts = []
+    for item in explained:
+        file = truth / f"{item['slice_id']}.npz"
+        if not file.is_file():
+            continue
+        row0, col0, row1, col1 = item["box"]
+        with np.load(file, allow_pickle=False) as arrays:
+            labels = arrays["labels"][row0:row1, col0:col1]
+        sign, group = (1, "called dystrophinopathy") if item["call"] else (-1, "called another")
+        part = share_by_tissue(sign * item["activation"], labels, names)
+        parts.append(part.assign(image_id=item["image_id"], case_id=item["case_id"], group=group))
+    columns = ["image_id", "case_id", "group", "tissue", "attribution_share", "area_share"]
+    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def enrichment(table: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Return each tissue's share of the attribution divided by its share of the area.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`tissue_table`.
+    seed : int
+        Of the resampling of cases.
+
+    Returns
+    -------
+    DataFrame
+        group, tissue, attribution_share and area_share (means over leg images), estimate (their
+        ratio), low, high, method; 1 means no more than the area would give by chance.
+    """
+    rows = []
+    for (group, tissue), part in table.groupby(["group", "tissue"], sort=False):
+        by_case = part.groupby("case_id")[["attribution_share", "area_share"]].sum()
+        weights = inference.case_weights(by_case.index, replicates=2000, seed=seed)
+        sums = weights @ by_case.to_numpy()
+        ratio = inference.percentiles(sums[:, 0] / sums[:, 1], cases=len(by_case))
+        means = part[["attribution_share", "area_share"]].mean()
+        rows.append({"group": group, "tissue": tissue, **means, **ratio._asdict()})
+    columns = ["group", "tissue", "attribution_share", "area_share", *inference.Interval._fields]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def mean_feature_maps(
+    model: keras.Model, volumes: NDArray, *, seed: int
+) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+    """Return the mean feature maps of a brain network and of the same network untrained.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From :func:`helpers.dystonianet.train`.
+    volumes : ndarray, (n, x, y, z, 1)
+        Scans to average over.
+    seed : int
+        Of the untrained weights.
+
+    Returns
+    -------
+    tuple of dict
+        Map (x, y, z), 0 to 1, by layer: trained and untrained.
+    """
+    keras.utils.set_random_seed(seed)
+    both = (model, keras.models.clone_model(model))
+    means = [
+        {name: layer.mean(axis=0) for name, layer in dystonianet.feature_maps(m, volumes).items()}
+        for m in both
+    ]
+    scaled = [
+        {name: (m - m.min()) / (np.ptp(m) or 1.0) for name, m in layers.items()} for layers in means
+    ]
+    return scaled[0], scaled[1]
+
+
+def likeness(
+    trained: dict[str, NDArray], untrained: dict[str, NDArray], scan: NDArray
+) -> pd.DataFrame:
+    """Return how much a trained network's maps resemble maps that learnt nothing.
+
+    Parameters
+    ----------
+    trained, untrained : dict of str to ndarray
+        From :func:`mean_feature_maps`.
+    scan : ndarray, (x, y, z)
+        Mean scan of the same people.
+
+    Returns
+    -------
+    DataFrame
+        Layer, and Pearson's correlation over voxels with the untrained map and with the scan.
+    """
+    rows = [
+        (name, *(np.corrcoef(m.ravel(), other.ravel())[0, 1] for other in (untrained[name], scan)))
+        for name, m in trained.items()
+    ]
+    return pd.DataFrame(rows, columns=["layer", "with_untrained", "with_scan"])

@@ -13,14 +13,36 @@ import subprocess
 import sys
 import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-# TensorFlow reads this once, on import: its notes on the processor are not about the results.
+from helpers import paths
+
+
+@contextmanager
+def _start_up_notes_dropped() -> Iterator[None]:
+    """Drop what TensorFlow's C++ part prints about the processor while it is imported.
+
+    It would stand at the top of every notebook; failures come as exceptions and still do.
+    """
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+# Read by TensorFlow on import; the rest of such notes comes with the first model.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-import keras
+with _start_up_notes_dropped():
+    import keras
 
 KINDS = ("imagenet", "random", "local:FOLDER")
 
@@ -159,6 +181,28 @@ def choose_weights(
         f"{name}: no weights. {'; '.join(refused)}. Add 'random' to the list of weights, put "
         f"{architecture.weights_file} into {cache_folder()}, or set weights_download_seconds."
     )
+
+
+def choose_all(
+    preferences: list[str], names: list[str], *, download_seconds: int = 0, seed: int = 0
+) -> dict[str, Weights]:
+    """Return the weights of several networks, see :func:`choose_weights`.
+
+    Parameters
+    ----------
+    preferences, download_seconds, seed
+        As for :func:`choose_weights`.
+    names : list of str
+        Keys of :data:`NETWORKS`.
+
+    Returns
+    -------
+    dict of str to Weights
+    """
+    return {
+        name: choose_weights(preferences, name, download_seconds=download_seconds, seed=seed)
+        for name in names
+    }
 
 
 def build(name: str, *, weights: Weights, input_pixels: int, **options: float) -> keras.Model:
@@ -302,7 +346,9 @@ def _from_keras(architecture: Architecture, name: str, seconds: int) -> tuple[Pa
 
 
 def _from_folder(architecture: Architecture, folder: Path) -> tuple[Path | None, str]:
-    file = folder.expanduser() / architecture.weights_file
+    folder = folder.expanduser()
+    folder = folder if folder.is_absolute() else paths.root() / folder
+    file = folder / architecture.weights_file
     return (file, "") if file.is_file() else (None, f"no file {architecture.weights_file} there")
 
 

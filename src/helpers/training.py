@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from helpers import paths
+from helpers import accuracy, paths
 from helpers.networks import keras
 
 SPLITS = ("training", "validation", "test")
@@ -345,6 +345,51 @@ def predictions(
         for seed, row in zip(heads.seeds, probabilities(heads, features), strict=True)
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def write_predictions(rows: pd.DataFrame, path: Path) -> None:
+    """Write predictions as a file of the book.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From :func:`predictions`.
+    path : Path
+        ``predictions/<notebook>_<model>.csv``.
+    """
+    with paths.atomic_path(path) as temporary:
+        rows.to_csv(temporary, index=False)
+
+
+def variants(
+    features: NDArray, table: pd.DataFrame, changes: dict[str, dict], **rule
+) -> pd.DataFrame:
+    """Train under other choices and return what each gives.
+
+    Parameters
+    ----------
+    features, table
+        As for :func:`train`.
+    changes : dict of str to dict
+        By name: which arguments of :func:`train` to replace.
+    **rule
+        The other arguments of :func:`train`.
+
+    Returns
+    -------
+    DataFrame
+        Choice, and of the first seed: Epoch kept, Rule that stopped it, Validation loss, Test AUC.
+    """
+    test = (table["split"] == "test").to_numpy()
+    rows = []
+    for name, change in changes.items():
+        heads = train(features, table, **rule | change)
+        first = heads.stopping.iloc[0]
+        area = accuracy.auc(table["label"][test], probabilities(heads, features)[0, test])
+        found = (first["best_epoch"], first["rule"], first["validation_loss"].round(3))
+        rows.append((name, *found, round(area, 3)))
+    columns = ["Choice", "Epoch kept", "Stopped by", "Validation loss", "Test AUC"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def assemble(network: keras.Model, heads: Heads, *, seed: int) -> keras.Model:
