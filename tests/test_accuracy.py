@@ -193,3 +193,11 @@ def test_fat_is_averaged_by_leg_and_absent_without_truth(tmp_path):
     pd.DataFrame(muscles | {"muscle": list("xyx"), "fat_fraction": [0.1, 0.3, 0.5]}).to_csv(path)
     assert accuracy.fat_by_leg(path)["fat_fraction"].tolist() == pytest.approx([0.2, 0.5])
     assert accuracy.fat_by_leg(tmp_path / "none.csv").empty
+
+
+def test_ids_stay_as_written(tmp_path):
+    (tmp_path / "images.csv").write_text("image_id,case_id,side\n007,01,left\n")
+    assert accuracy.read(tmp_path / "images.csv").loc[0, ["image_id", "case_id"]].tolist() == [
+        "007",
+        "01",
+    ]

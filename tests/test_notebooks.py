@@ -34,6 +34,7 @@ NO_RESULT = (
     r"95\s*(?:%|per cent)",  # a confidence level
     r"\d+(?:\.\d+)?\s*(?:mm|ms|s|GB|MB|kB|T|px|pixels|minutes|min|h)\b",  # a quantity with unit
     r"(?:above|below|past|threshold of|chance is|near|at|and|or) 0\.[15]\b",  # a convention
+    r"(?:rate|momentum|step)(?: size)?(?: of| =)? 0\.\d+",  # a setting of the training
     r"\d+(?:\.\d+)?(?:st|nd|rd|th)\b",  # a percentile
     r"(?:version|Python|Keras|TensorFlow|UID|root|BIDS|Level|Fig\.|Table) \d+\.\d+",  # a name
 )
@@ -324,6 +325,7 @@ def test_typed_results_are_noticed(text):
         "The interval covers 95 % of resampled cohorts.",
         "A margin of 4.0 mm and a smoothing of 1.5 mm are choices.",
         "Takes 10 s and 0.5 GB.",
+        "stochastic gradient descent with learning rate 0.0001 and momentum 0.9",
         "Chance is 0.5; intensities run to the 99.5th percentile.",
         "The rate $1.5 \\times 10^{-4}$ is published, `momentum = 0.9` is not.",
         "Table 3 of the paper, one of 3 readers, 2,000 draws",

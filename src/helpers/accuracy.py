@@ -315,6 +315,22 @@ def auc_of_shuffled(
     return np.array([auc(labels, probability) for labels in shuffled])
 
 
+def read(path: str | Path) -> pd.DataFrame:
+    """Read a CSV of predictions or images, ids as text whatever they look like.
+
+    Parameters
+    ----------
+    path : str or Path
+        For example ``predictions/04_resnet50.csv``.
+
+    Returns
+    -------
+    DataFrame
+        As in the file; an id such as ``007`` stays as written.
+    """
+    return pd.read_csv(path, dtype={"id": str, "image_id": str, "case_id": str})
+
+
 def scored_images(
     predictions: pd.DataFrame,
     images: pd.DataFrame,

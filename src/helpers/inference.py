@@ -611,6 +611,7 @@ def percentiles(values: NDArray, *, cases: int, level: float = 0.95) -> Interval
     >>> percentiles(np.array([1.0, 1.0, 1.0, 1.0]), cases=3).method
     'none: resampling 3 cases changes nothing'
     """
+    people = f"{cases} case{'s'[: cases != 1]}"
     estimate, replicates = float(values[0]), values[1:]
     defined = replicates[np.isfinite(replicates)]
     if not np.isfinite(estimate):
@@ -620,8 +621,8 @@ def percentiles(values: NDArray, *, cases: int, level: float = 0.95) -> Interval
         reason = f"none: undefined in {missing:,} of {replicates.size:,} resamples"
         return Interval(estimate, np.nan, np.nan, reason)
     if np.ptp(defined) == 0:
-        return Interval(estimate, np.nan, np.nan, f"none: resampling {cases} cases changes nothing")
-    return Interval(estimate, *middle(defined, level=level), f"bootstrap of {cases} cases")
+        return Interval(estimate, np.nan, np.nan, f"none: resampling {people} changes nothing")
+    return Interval(estimate, *middle(defined, level=level), f"bootstrap of {people}")
 
 
 def _share_of_cases(call: pd.Series, case: pd.Series, *, replicates: int, seed: int) -> Interval:

@@ -17,7 +17,7 @@ from scipy import optimize, stats
 from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss_kappa
 
-from helpers import accuracy, claims, inference
+from helpers import accuracy, claims, inference, paths
 from helpers.accuracy import Counts
 from helpers.inference import Interval
 
@@ -70,7 +70,8 @@ def load(path: str | Path, image_ids: Iterable[str]) -> pd.DataFrame:
     Parameters
     ----------
     path : str or Path
-        ``reads.csv`` with reader_id, image_id and call (0 or 1).
+        A ``reads.csv`` with reader_id, image_id and call (0 or 1); absolute, or from the
+        repository's top folder.
     image_ids : iterable of str
         Every image that each reader must have called.
 
@@ -86,7 +87,7 @@ def load(path: str | Path, image_ids: Iterable[str]) -> pd.DataFrame:
     InvalidReads
         Listing all problems.
     """
-    path = Path(path)
+    path = paths.root() / path
     if not path.is_file():
         raise FileNotFoundError(
             f"No file {path} (parameter reads_csv). Give the path of your reads.csv, or leave "
