@@ -63,6 +63,7 @@ def notebook(name: str, keys: list[str]) -> nbformat.NotebookNode:
     }
     table = (
         f"```{{csv-table}} A table.\n:name: tab-{number}\n:file: ../tables/{number}_table.csv\n```"
+        "\n\nIt says."
     )
     cells = [
         new.new_markdown_cell(
@@ -85,7 +86,6 @@ def notebook(name: str, keys: list[str]) -> nbformat.NotebookNode:
             outputs=[shown("table", number, basis="")],
         ),
         new.new_markdown_cell(table),
-        new.new_markdown_cell("After the table."),
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     run = {"profile": "small", "seconds": 1.5, "peak_gib": 0.2}
@@ -140,8 +140,8 @@ def test_passports_stand_below_the_figure_and_below_the_table(small):
     sources = [cell.source for cell in cells]
     figure, table = (i for i, text in enumerate(sources) if '<div class="passport">' in text)
     assert cells[figure - 1].id == "curve"
-    assert "{csv-table}" in sources[table - 1]
-    assert "After the table." in sources[table + 1]
+    shown, passport, after = re.split("\n\n", sources[table])
+    assert "{csv-table}" in shown and "<code>table</code>" in passport and after == "It says."
     assert "assumed &lt;b&gt;&amp; quoted&lt;/b&gt;" in sources[figure]
     assert "cell <code>curve</code>" in sources[figure]
 

@@ -30,6 +30,7 @@ PACKAGES = (
     *("statsmodels", "pydicom", "nibabel", "nilearn", "matplotlib", "papermill", "jupyter-book"),
 )
 
+CSV_TABLE = re.compile(r"^```\{csv-table\}.*?^```[ \t]*$", re.MULTILINE | re.DOTALL)
 FONT_PRELOAD = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
 TERM_LINK = re.compile(r'(<a class="reference internal" href="[^"#]*#(term-[^"]+)")')
 GLUE_ROLE = re.compile(r"\{glue:\}`([^`]+)`")
@@ -217,24 +218,17 @@ def _with_anchor(cells: list[nbformat.NotebookNode]) -> Iterator[nbformat.Notebo
 
 
 def _with_passports(cells: Iterator[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:
+    """Put a passport below each figure, and below the csv-table that shows a stored table."""
     listed = list(cells)
-    held: list[nbformat.NotebookNode] = []
     for cell, following in zip(listed, [*listed[1:], None], strict=True):
         yield cell
-        held += _passport_cells(cell)
-        # A table is shown by the csv-table in the next cell; its passport goes below that.
-        if following is None or "{csv-table}" not in following.source:
-            yield from held
-            held = []
-
-
-def _passport_cells(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    found = [output.get("metadata", {}).get("passport") for output in cell.get("outputs", [])]
-    lines = [passport_html(passport, cell.id) for passport in found if passport]
-    return [
-        nbformat.v4.new_markdown_cell(line, id=f"passport-{cell.id[:50]}-{i}")
-        for i, line in enumerate(lines)
-    ]
+        passports = [out.get("metadata", {}).get("passport") for out in cell.get("outputs", [])]
+        lines = "\n\n".join(passport_html(item, cell.id) for item in passports if item)
+        if lines and following is not None and CSV_TABLE.search(following.source):
+            below = CSV_TABLE.search(following.source).end()
+            following.source = f"{following.source[:below]}\n\n{lines}{following.source[below:]}"
+        elif lines:
+            yield nbformat.v4.new_markdown_cell(lines, id=f"passport-{cell.id[:50]}")
 
 
 def passport_html(passport: dict, cell_id: str) -> str:
