@@ -46,3 +46,48 @@ def test_shares_sum_to_one_and_are_undefined_without_a_positive_place():
     assert found["area_share"].sum() == 1
     nothing = explanation.share_by_tissue(-np.ones((2, 2)), labels, names)
     assert nothing["attribution_share"].isna().all()
+
+
+def test_examples_are_one_a_case_and_drawn_by_seed():
+    test = pd.DataFrame(
+        {
+            "image_id": list("abcdef"),
+            "case_id": list("112234"),
+            "label": [1, 1, 1, 1, 0, 0],
+            "call": [1, 1, 1, 1, 1, 0],
+        }
+    )
+    drawn = explanation.examples(test, per_group=3, seed=1)
+    assert drawn["group"].value_counts().to_dict() == {
+        "dystrophinopathy, called so": 2,
+        "other disease, called dystrophinopathy": 1,
+        "other disease, called another": 1,
+    }
+    assert not drawn["case_id"].duplicated().any()
+    assert drawn.equals(explanation.examples(test, per_group=3, seed=1))
+
+
+def test_a_map_in_one_tissue_is_found_there_and_the_sign_follows_the_call(tmp_path):
+    labels = np.zeros((4, 4), dtype=np.uint8)
+    labels[:, 2:] = 14
+    np.savez(tmp_path / "s.npz", labels=labels)
+    in_femur = np.where(labels == 14, 1.0, 0.0)
+    about = {"slice_id": "s", "box": (0, 0, 4, 4), "image_id": "i"}
+    explained = [
+        about | {"case_id": str(case), "call": call, "activation": sign * in_femur}
+        for case, (call, sign) in enumerate([(1, 1), (1, 1), (0, -1), (0, 1)])
+    ]
+    legs = explanation.tissue_table(explained, tmp_path, explanation.tissue_names())
+    found = explanation.enrichment(legs, seed=0).set_index(["group", "tissue"])["estimate"]
+    assert found["called dystrophinopathy"].to_dict() == {"outside the leg": 0, "femur": 2}
+    assert found["called another disease"].to_dict() == {"outside the leg": 0, "femur": 2}
+    shown = explanation.readable(explanation.enrichment(legs, seed=0))
+    assert list(shown) == ["Tissue", *explanation.CALLS]
+
+
+def test_without_label_maps_the_ratios_are_undefined(tmp_path):
+    item = {"slice_id": "s", "box": (0, 0, 2, 2), "call": 1, "activation": np.ones((2, 2))}
+    legs = explanation.tissue_table([item], tmp_path, {})
+    table = explanation.enrichment(legs, seed=0)
+    assert table.empty and explanation.readable(table).empty
+    assert all(np.isnan(r.estimate) for r in explanation.ratios(table, "femur").values())

@@ -15,18 +15,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import expit
 
 from helpers import dystonianet, features, images, inference, paths, training
 from helpers.networks import keras
 from helpers.phantom import anatomy
 
 #: The four kinds of cases that the paper's Fig. 5 shows: label and call.
-GROUPS = {
+GROUPS: dict[str, tuple[int, int]] = {
     "dystrophinopathy, called so": (1, 1),
     "dystrophinopathy, missed": (1, 0),
-    "other disease, called so": (0, 0),
+    "other disease, called another": (0, 0),
     "other disease, called dystrophinopathy": (0, 1),
 }
+CALLS = ("called dystrophinopathy", "called another disease")
 
 
 def class_activation(model: keras.Model, images: NDArray) -> tuple[NDArray, NDArray]:
@@ -191,6 +193,22 @@ def explain(
     return found
 
 
+def largest_gap(explained: list[dict]) -> float:
+    """Return how far the maps are from the saved probabilities they must add up to.
+
+    Parameters
+    ----------
+    explained : list of dict
+        From :func:`explain`, with ``probability``.
+
+    Returns
+    -------
+    float
+        Largest difference in probability.
+    """
+    return max(abs(expit(item["logit"]) - item["probability"]) for item in explained)
+
+
 def tissue_names() -> dict[int, str]:
     """Return the tissue of each value of the phantom's label maps.
 
@@ -240,7 +258,7 @@ def tissue_table(explained: list[dict], truth: Path, names: dict[int, str]) -> p
         row0, col0, row1, col1 = item["box"]
         with np.load(file, allow_pickle=False) as arrays:
             labels = arrays["labels"][row0:row1, col0:col1]
-        sign, group = (1, "called dystrophinopathy") if item["call"] else (-1, "called another")
+        sign, group = (1, CALLS[0]) if item["call"] else (-1, CALLS[1])
         part = share_by_tissue(sign * item["activation"], labels, names)
         parts.append(part.assign(image_id=item["image_id"], case_id=item["case_id"], group=group))
     columns = ["image_id", "case_id", "group", "tissue", "attribution_share", "area_share"]
@@ -261,9 +279,10 @@ def enrichment(table: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     -------
     DataFrame
         group, tissue, attribution_share and area_share (means over leg images), estimate (their
-        ratio), low, high, method; 1 means no more than the area would give by chance.
+        ratio), low, high, method; 1 means no more than the area would give by chance. Images
+        whose map holds no argument for the call are left out.
     """
-    rows = []
+    rows, table = [], table.dropna(subset="attribution_share")
     for (group, tissue), part in table.groupby(["group", "tissue"], sort=False):
         by_case = part.groupby("case_id")[["attribution_share", "area_share"]].sum()
         weights = inference.case_weights(by_case.index, replicates=2000, seed=seed)
@@ -273,6 +292,50 @@ def enrichment(table: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         rows.append({"group": group, "tissue": tissue, **means, **ratio._asdict()})
     columns = ["group", "tissue", "attribution_share", "area_share", *inference.Interval._fields]
     return pd.DataFrame(rows, columns=columns)
+
+
+def ratios(table: pd.DataFrame, tissue: str) -> dict[str, inference.Interval]:
+    """Return one tissue's ratio for both kinds of call.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`enrichment`.
+    tissue : str
+        One of :func:`tissue_names`.
+
+    Returns
+    -------
+    dict of str to Interval
+        By :data:`CALLS`; NaN where there is no such image or no label map.
+    """
+    rows = table[table["tissue"] == tissue].set_index("group")[list(inference.Interval._fields)]
+    nothing = inference.Interval(np.nan, np.nan, np.nan, "none: no such image or no label map")
+    found = {
+        group: inference.Interval(*row)
+        for group, row in zip(rows.index, rows.to_numpy(), strict=True)
+    }
+    return {call: found.get(call, nothing) for call in CALLS}
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`enrichment` as a page shows it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`enrichment`.
+
+    Returns
+    -------
+    DataFrame
+        Tissue and one column a kind of call: ratio and interval.
+    """
+    shown = table.assign(text=[_ratio_text(row) for row in table.itertuples()])
+    tissues = list(dict.fromkeys(table["tissue"]))
+    wide = shown.pivot_table(index="tissue", columns="group", values="text", aggfunc="first")
+    wide = wide.reindex(index=tissues, columns=[c for c in CALLS if c in wide]).fillna("–")
+    return wide.rename_axis("Tissue").reset_index().rename_axis(None, axis=1)
 
 
 def mean_feature_maps(
@@ -328,3 +391,8 @@ def likeness(
         for name, m in trained.items()
     ]
     return pd.DataFrame(rows, columns=["layer", "with_untrained", "with_scan"])
+
+
+def _ratio_text(row) -> str:
+    limits = f" ({row.low:.2f} to {row.high:.2f})" if np.isfinite(row.low) else ""
+    return f"{row.estimate:.2f}{limits}"

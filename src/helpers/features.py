@@ -152,16 +152,13 @@ def network_input(
     -------
     ndarray of float32, (n, input_pixels, input_pixels, 3)
     """
-    legs = [
-        images.crop(images.read_slice(folder / row.file, row.frame), box(row), size=input_pixels)
-        for row in rows.itertuples()
-    ]
+    legs = images.crops(rows, folder=folder, size=input_pixels)
     return networks.preprocess(np.repeat(np.stack(legs)[..., None], 3, axis=-1), name)
 
 
 def box(row) -> tuple[int, int, int, int]:
     """Return the region of one row of ``images.csv``: row0, col0, row1, col1, half-open."""
-    return row.row0, row.col0, row.row1, row.col1
+    return int(row.row0), int(row.col0), int(row.row1), int(row.col1)
 
 
 def fingerprint(

@@ -291,6 +291,25 @@ def loss(logits: NDArray, labels: NDArray) -> NDArray[np.float64]:
     return np.mean(np.logaddexp(0, logits) - labels * logits, axis=-1)
 
 
+def kept(heads: Heads) -> dict[str, float]:
+    """Return the epoch whose weights the first seed kept, and the losses there.
+
+    Parameters
+    ----------
+    heads : Heads
+        From :func:`train`.
+
+    Returns
+    -------
+    dict of str to float
+        epoch, training_loss, validation_loss.
+    """
+    first = heads.stopping.iloc[0]
+    path = heads.path.set_index(["seed", "epoch"])
+    losses = path.loc[(first["seed"], first["best_epoch"])]
+    return {"epoch": float(first["best_epoch"]), **losses.to_dict()}
+
+
 def probabilities(heads: Heads, features: NDArray) -> NDArray[np.float64]:
     """Return the probability of a dystrophinopathy.
 

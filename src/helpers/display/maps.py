@@ -69,7 +69,7 @@ def tissue_shares(shares: pd.DataFrame) -> Figure:
     -------
     Figure
     """
-    groups = list(dict.fromkeys(shares["group"]))
+    groups = list(dict.fromkeys(shares["group"])) or ["no label maps in this cohort"]
     tissues = list(dict.fromkeys(shares["tissue"]))
     height = 1.1 + 0.24 * len(tissues)
     figure, axes = display.figure(ncols=len(groups), height=height, sharey=True, squeeze=False)
@@ -82,11 +82,11 @@ def tissue_shares(shares: pd.DataFrame) -> Figure:
             places,
             "o",
             color=PALETTE["dystrophinopathy"],
-            label="share of positive attribution",
+            label="share of the attribution for the call",
         )
         axis.set(title=group, xlabel="Share of the leg image, %", xlim=(0, None))
     axes[0, 0].set_yticks(range(len(tissues)), tissues)
-    axes[0, 0].invert_yaxis()
+    axes[0, 0].set_ylim(max(len(tissues), 1) - 0.5, -0.5)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure

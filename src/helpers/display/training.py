@@ -159,8 +159,8 @@ def schematic(stages: pd.DataFrame) -> Figure:
         axis.add_patch(
             patches.Rectangle(corner, width, height, facecolor=colour, edgecolor="black")
         )
-        weights = f"{stage.parameters:,} weights" if stage.parameters else "no weights"
-        lines = f"{stage.name}\n{stage.rows}×{stage.rows}×{stage.channels}\n{weights}"
+        size = f"{stage.rows}×{stage.rows}×{stage.channels}"
+        lines = f"{stage.name}\n{size}\n{stage.parameters:,}"
         axis.annotate(lines, (place, -0.06), ha="center", va="top", fontsize=9)
     axis.set(xlim=(-0.6, len(stages) - 0.4), ylim=(-0.6, 1.02))
     axis.set_axis_off()
