@@ -105,3 +105,32 @@ def test_areas_are_undefined_without_controls():
     assert 0.5 < both["low"] < both["estimate"] < both["high"] <= 1
     patients = referral.areas(table[table["label"] == 1]).iloc[0]
     assert np.isnan(patients["estimate"]) and patients["method"] == "one class only"
+
+
+def test_the_report_takes_its_band_from_the_optimisation_set_alone():
+    table = predictions().assign(split="validation", effect="realistic")
+    tuning = predictions(seed=1).assign(split="optimisation", effect="realistic")
+    both = pd.concat([tuning, table])
+    report = referral.report(both, target=0.1)
+    assert set(report["delta"]) == {referral.choose_delta(tuning["probability"], target=0.1)}
+    assert report.set_index("group").loc["all patients", "subjects"] == table["label"].sum()
+    easier = pd.concat([tuning, table.assign(probability=table["label"])])
+    assert (referral.report(easier, target=0.1)["delta"] == report["delta"]).all()
+
+
+def test_quoted_numbers_are_undefined_where_a_series_is_absent():
+    table = predictions().assign(split="validation", effect="as scanned", model="DystoniaNet")
+    both = pd.concat([table, table.assign(split="optimisation")])
+    report = referral.report(both, target=0.0)
+    quoted = referral.headline(report, referral.areas(table)).set_index("key")
+    assert quoted.loc["main.auc", "estimate"] == pytest.approx(referral.areas(table)["estimate"][0])
+    assert quoted.loc["main.lowest", "estimate"] == quoted.loc["main.highest", "estimate"]
+    absent = [key for key in quoted.index if key.startswith("exaggerated.")]
+    assert absent and quoted.loc[absent, "estimate"].isna().all()
+
+
+def test_coverage_has_no_curve_with_controls_where_there_are_none():
+    table = predictions().assign(split="validation", effect="realistic")
+    assert set(referral.coverage_curves(table)["subjects"]) == {"patients only", "with controls"}
+    patients = table[table["label"] == 1]
+    assert set(referral.coverage_curves(patients)["subjects"]) == {"patients only"}

@@ -184,7 +184,7 @@ def predictions(
     Returns
     -------
     DataFrame
-        ``id, unit, label, probability, model, weights, seed, split``.
+        ``id, unit, label, probability, model, weights, seed, split`` and ``group``.
     """
     return pd.DataFrame(
         {
@@ -196,8 +196,38 @@ def predictions(
             "weights": weights,
             "seed": seed,
             "split": subjects["split"].to_numpy(),
+            "group": subjects["group"].to_numpy(),
         }
     )
+
+
+def examples(
+    subjects: pd.DataFrame, folder: str | Path, *, voxel_mm: float
+) -> dict[str, np.ndarray]:
+    """Return one brain of each group, and where the phantom's effect lies in the first patient.
+
+    Parameters
+    ----------
+    subjects : DataFrame
+        As :func:`read_subjects` returns it.
+    folder : str or Path
+        ``results/<profile>``.
+    voxel_mm : float
+        Voxel size, mm.
+
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (x, y, z)
+        By group; ``effect`` is the exaggerated minus the realistic scan, absent for own scans.
+    """
+    first = subjects.drop_duplicates("group").set_index("group")
+    groups = [group for group in GROUPS if group in first.index]
+    shown = {g: read_volume(Path(folder) / first["file"][g], voxel_mm=voxel_mm) for g in groups}
+    if "file_exaggerated" in first:
+        name = first["file_exaggerated"][groups[0]]
+        strong = read_volume(Path(folder) / name, voxel_mm=voxel_mm)
+        shown["effect"] = strong - shown[groups[0]]
+    return shown
 
 
 def box_shape(voxel_mm: float) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ parameter: filters, 3 x 3 x 3 kernels, pooling by 2, batch normalisation after p
 units, sigmoid output, cross-entropy, Adam with a cosine schedule, epochs, batch size.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -14,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from helpers import brain
+from helpers import brain, paths
 
 #: The layers whose maps the poster shows.
 CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4")
@@ -179,6 +180,34 @@ def train_seeds(
             )
         )
     return Trained(first, pd.concat(histories), pd.concat(parts, ignore_index=True))
+
+
+def save(trained: dict[str, Trained], folder: str | Path) -> pd.DataFrame:
+    """Store the networks and their predictions.
+
+    Parameters
+    ----------
+    trained : dict of str to Trained
+        By series, the main one first.
+    folder : str or Path
+        ``results/<profile>``. The main series' network is ``models/dystonianet.keras``, another's
+        ``models/dystonianet_<series>.keras``; ``predictions/07_dystonianet.csv`` holds all.
+
+    Returns
+    -------
+    DataFrame
+        All predictions, with the series in the column ``effect``.
+    """
+    folder = Path(folder)
+    for position, (effect, found) in enumerate(trained.items()):
+        name = "dystonianet" if position == 0 else f"dystonianet_{effect.replace(' ', '_')}"
+        with paths.atomic_path(folder / "models" / f"{name}.keras") as temporary:
+            found.model.save(temporary)
+    parts = [found.predictions.assign(effect=effect) for effect, found in trained.items()]
+    predictions = pd.concat(parts, ignore_index=True)
+    with paths.atomic_path(folder / "predictions" / "07_dystonianet.csv") as temporary:
+        predictions.to_csv(temporary, index=False)
+    return predictions
 
 
 def predict(model: keras.Model, volumes: NDArray[np.float32]) -> NDArray[np.float64]:

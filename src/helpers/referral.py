@@ -15,6 +15,17 @@ from helpers import claims, inference
 FORMS = {"LD": "laryngeal", "CD": "cervical", "BSP": "blepharospasm", "control": "controls"}
 #: Claims with the accuracy of each form.
 FORM_CLAIMS = {"LD": "D1-10l", "CD": "D1-10c", "BSP": "D1-10b"}
+#: What the notebook prints beside each group.
+PRINTED = FORM_CLAIMS | {"all patients": "D1-10"}
+#: How numbers name the models; all are areas under the ROC curve.
+MODELS = {
+    "DystoniaNet": "auc",
+    "PCA + logistic regression": "shallow_auc",
+    "true region means (ceiling)": "ceiling_auc",
+    "DystoniaNet, labels shuffled": "shuffled_auc",
+}
+#: Sets that neither training nor tuning sees.
+HELD_OUT = ("validation", "held_out_controls")
 
 
 def refer(probability: ArrayLike, *, delta: float) -> NDArray[np.bool_]:
@@ -116,6 +127,30 @@ def by_form(predictions: pd.DataFrame, *, delta: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def report(predictions: pd.DataFrame, *, target: float) -> pd.DataFrame:
+    """Return right decisions by group for each effect, with the band from the optimisation set.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Of one model and one seed: ``split, effect, group, label, probability``.
+    target : float
+        Share of the optimisation set to refer.
+
+    Returns
+    -------
+    DataFrame
+        ``effect, delta`` and the columns of :func:`by_form`, over the held-out subjects.
+    """
+    parts = []
+    for effect, part in predictions.groupby("effect", sort=False):
+        tuning = part.loc[part["split"] == "optimisation", "probability"]
+        delta = choose_delta(tuning, target=target)
+        table = by_form(part[part["split"].isin(HELD_OUT)], delta=delta)
+        parts.append(table.assign(effect=effect, delta=delta))
+    return pd.concat(parts, ignore_index=True)
+
+
 def coverage(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return accuracy against the share of subjects decided, the surest first.
 
@@ -148,6 +183,30 @@ def coverage(predictions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def coverage_curves(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`coverage` of the held-out patients alone and with controls, by effect.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Of one model and one seed: ``split, effect, label, probability``.
+
+    Returns
+    -------
+    DataFrame
+        ``effect, subjects`` and the columns of :func:`coverage`. Without held-out controls the
+        curve ``with controls`` is absent.
+    """
+    held_out = predictions[predictions["split"].isin(HELD_OUT)]
+    parts = []
+    for effect, part in held_out.groupby("effect", sort=False):
+        patients = part[part["label"] == 1]
+        parts.append(coverage(patients).assign(effect=effect, subjects="patients only"))
+        if len(patients) < len(part):
+            parts.append(coverage(part).assign(effect=effect, subjects="with controls"))
+    return pd.concat(parts, ignore_index=True)
+
+
 def areas(predictions: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Return the area under the ROC curve of every model, with the interval of resampled subjects.
 
@@ -177,6 +236,43 @@ def areas(predictions: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(n=predictions["id"].nunique())
 
 
+def headline(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """Return the numbers that prose quotes, for the first series and the positive control.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`report`.
+    models : DataFrame
+        From :func:`areas`.
+
+    Returns
+    -------
+    DataFrame
+        ``key, estimate, low, high, method, n, weights``; areas are those of the first seed,
+        ``lowest`` and ``highest`` over all seeds. Where there is no positive control, as with own
+        scans, its rows are NaN.
+    """
+    quoted = {"all patients": "sensitivity", "control": "specificity"}
+    shares = table[table["group"].isin(quoted)].assign(method="wilson", n=table["decided"])
+    shares["name"] = shares["group"].map(quoted)
+    first = models.drop_duplicates(["model", "effect"]).assign(name=models["model"].map(MODELS))
+    network = models[models["model"] == "DystoniaNet"].groupby("effect")["estimate"]
+    spread = network.agg(lowest="min", highest="max").melt(
+        ignore_index=False, var_name="name", value_name="estimate"
+    )
+    spread = spread.reset_index().assign(n=models["n"].max(), method="over seeds")
+    rows = pd.concat([shares, first, spread])
+    series = dict(zip(dict.fromkeys(table["effect"]), ("main", "exaggerated"), strict=False))
+    rows["key"] = rows["effect"].map(series) + "." + rows["name"]
+    names = ["sensitivity", "specificity", *MODELS.values(), "lowest", "highest"]
+    wanted = [f"{key}.{name}" for key, name in product(("main", "exaggerated"), names)]
+    rows["weights"] = np.where(rows["name"].isin(["shallow_auc", "ceiling_auc"]), "", "random")
+    columns = ["estimate", "low", "high", "method", "n", "weights"]
+    found = rows.set_index("key").reindex(wanted)[columns].reset_index()
+    return found.fillna({"method": "not measured", "n": 0, "weights": ""})
+
+
 def published_readings() -> pd.DataFrame:
     """Return the published accuracy under both denominators, from the published counts.
 
@@ -199,6 +295,18 @@ def published_readings() -> pd.DataFrame:
     rows = [(name, correct, n, *inference.proportion(correct, n)[:3]) for name, n in readings]
     columns = ["reading", "correct", "subjects", "estimate", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def published_point() -> tuple[float, float]:
+    """Return the published share of patients decided and its accuracy.
+
+    Examples
+    --------
+    >>> [round(value, 3) for value in published_point()]
+    [0.965, 0.988]
+    """
+    decided, everyone = published_readings()["subjects"]
+    return decided / everyone, claims.get("D1-10").value
 
 
 def consistent_splits() -> pd.DataFrame:

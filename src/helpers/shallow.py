@@ -74,6 +74,32 @@ def own_region_means(
     return _learned(model, features, subjects, "true region means (ceiling)", seed)
 
 
+def ceilings(subjects: pd.DataFrame, folder: str | Path, *, seed: int = 0) -> list[pd.DataFrame]:
+    """Return :func:`own_region_means` of each series; nothing for own scans.
+
+    Parameters
+    ----------
+    subjects : DataFrame
+        From :func:`helpers.brain.read_subjects`.
+    folder : str or Path
+        ``results/<profile>``.
+    seed : int
+        Written beside the predictions.
+
+    Returns
+    -------
+    list of DataFrame
+        With the column ``effect``.
+    """
+    truth = Path(folder) / "cohort" / "brain" / "truth" / "region_means.csv"
+    if not brain.description(folder)["synthetic"]:
+        return []
+    return [
+        own_region_means(subjects, truth, column=column, seed=seed).assign(effect=effect)
+        for effect, column in brain.series(subjects).items()
+    ]
+
+
 def _learned(model, features, subjects: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
     training = (subjects["split"] == "training").to_numpy()
     model.fit(features[training], subjects.loc[training, "patient"])
