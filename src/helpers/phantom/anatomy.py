@@ -236,17 +236,13 @@ def draw_leg(
     Leg
         Coverages and nearest muscles.
     """
-    angle = np.deg2rad(body.rotation_deg[side])
-    x = np.cos(angle) * lateral_mm + np.sin(angle) * anterior_mm
-    y = -np.sin(angle) * lateral_mm + np.cos(angle) * anterior_mm
     shares, area = areas_at(body, position_mm)
     unit = np.sqrt(area * 100 / np.pi)
+    x, y = _turned(lateral_mm, anterior_mm, body.rotation_deg[side])
     u, v = _warped(x / unit, y / unit, body.waves[side], body.femur_mm / unit)
-    radius, theta = np.hypot(u, v), np.arctan2(v, u)
-    edge = outline(body, theta)
-    in_compartment = (edge - radius) * unit
+    in_compartment, in_skin = _depths(u, v, unit, body)
     plane = contact_mm + lateral_mm
-    in_skin = np.minimum(in_compartment + subcutaneous(body, theta), plane)
+    in_skin = np.minimum(in_skin, plane)
     distances = site_distances(u, v) - balanced_weights(body, shares)[:, None, None]
     femur, marrow = _bone(x, y, unit, body, pixel_mm)
     nearest, seam = _nearest(distances, pixel_mm)
@@ -255,7 +251,7 @@ def draw_leg(
     muscle = _muscle_coverage(
         seam, nearest, compartment * (1 - femur), np.exp(seam_field), wanted, pixel_mm
     )
-    vessel, nerve = _vessels(u, v, unit, edge, body, pixel_mm)
+    vessel, nerve = _vessels(u, v, unit, body, pixel_mm)
     fascia_mm = SPECIFICATION["fascia_mm"]
     return Leg(
         whole=_coverage(in_skin, pixel_mm),
@@ -285,9 +281,30 @@ def areas_at(body: Body, position_mm: float) -> tuple[pd.Series, float]:
     return shares / shares.sum(), body.area_cm2 * float(shares.sum())
 
 
-def radius_mm(body: Body, position_mm: float) -> float:
-    """Return the radius of a disc of the healthy muscle area at a position, mm."""
-    return float(np.sqrt(areas_at(body, position_mm)[1] * 100 / np.pi))
+def reach(body: Body, *, side: int, position_mm: float) -> tuple[float, float]:
+    """Return how far the skin reaches medially and laterally from a leg's centre, mm.
+
+    Parameters
+    ----------
+    body : Body
+        The person.
+    side : {0, 1}
+        0 = right, 1 = left.
+    position_mm : float
+        Position along the thigh, towards the hip.
+
+    Returns
+    -------
+    tuple of float
+        To the next even millimetre outside the skin.
+    """
+    unit = np.sqrt(areas_at(body, position_mm)[1] * 100 / np.pi)
+    axis = np.arange(-180.0, 181.0, 2.0)
+    lateral, anterior = np.meshgrid(axis, axis)
+    x, y = _turned(lateral, anterior, body.rotation_deg[side])
+    u, v = _warped(x / unit, y / unit, body.waves[side], body.femur_mm / unit)
+    inside = axis[(_depths(u, v, unit, body)[1] > 0).any(axis=0)]
+    return 2 - float(inside[0]), 2 + float(inside[-1])
 
 
 def outline(body: Body, theta: np.ndarray) -> np.ndarray:
@@ -359,6 +376,21 @@ def balanced_weights(body: Body, shares: pd.Series) -> np.ndarray:
             0.25 * (0.95**step) * np.sqrt(target) * (1 - area / area.sum() / target).clip(-1, 1)
         )
     return weights
+
+
+def _turned(
+    lateral: np.ndarray, anterior: np.ndarray, degrees: float
+) -> tuple[np.ndarray, np.ndarray]:
+    angle = np.deg2rad(degrees)
+    x = np.cos(angle) * lateral + np.sin(angle) * anterior
+    return x, -np.sin(angle) * lateral + np.cos(angle) * anterior
+
+
+def _depths(u: np.ndarray, v: np.ndarray, unit: float, body: Body) -> tuple[np.ndarray, np.ndarray]:
+    """Return the depth inside the muscle compartment and inside the skin, mm."""
+    theta = np.arctan2(v, u)
+    in_compartment = (outline(body, theta) - np.hypot(u, v)) * unit
+    return in_compartment, in_compartment + subcutaneous(body, theta)
 
 
 def _grown(growth: list[float], age: float) -> float:
@@ -457,7 +489,7 @@ def _bone(
 
 
 def _vessels(
-    u: np.ndarray, v: np.ndarray, unit: float, edge: np.ndarray, body: Body, pixel_mm: float
+    u: np.ndarray, v: np.ndarray, unit: float, body: Body, pixel_mm: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Femoral artery and vein, deep vessels, great saphenous vein; sciatic nerve."""
 

@@ -258,10 +258,15 @@ def with_mean(field: np.ndarray, target: float) -> np.ndarray:
     0.3
     """
     offset = special.logit(target)
-    for _ in range(50):
+    low, high = offset - field.max(), offset - field.min()
+    for _ in range(60):
         values = special.expit(field + offset)
         error = values.mean() - target
         if abs(error) < 1e-9:
             break
+        low, high = (low, offset) if error > 0 else (offset, high)
         offset -= error / (values * (1 - values)).mean()
+        # Newton's step leaves the bracket where the fractions are nearly all 0 or 1.
+        if not low < offset < high:
+            offset = (low + high) / 2
     return values

@@ -166,11 +166,12 @@ def draw_slice(case: Case, index: int, *, matrix: int) -> Slice:
     """
     rng = np.random.default_rng(case.streams[index])
     position, field = case.positions_mm[index], case.row["field_strength_tesla"]
-    centres, contact, view = _placed(case, index, rng)
+    extents = _extents(case, index)
+    centres, contacts, view = _placed(case, index, extents, rng)
     pixel = view / matrix
     canvas = {name: np.zeros((matrix, matrix)) for name in ("water", "fat", "labels", "leg")}
     for side in (0, 1):
-        window, lateral, anterior = _patch(centres[side], side, matrix, pixel, case, position)
+        window, lateral, anterior = _patch(centres[side], extents[side], side, matrix, pixel)
         seams = fat.smooth_noise(
             lateral.shape,
             scale_mm=anatomy.SPECIFICATION["seam_variation_mm"],
@@ -185,7 +186,7 @@ def draw_slice(case: Case, index: int, *, matrix: int) -> Slice:
             position_mm=position,
             pixel_mm=pixel,
             seam_field=anatomy.SPECIFICATION["seam_variation_sd_log"] * seams,
-            contact_mm=contact,
+            contact_mm=contacts[side],
         )
         fractions = _fat_map(leg, case, side, position, pixel, rng)
         _paint(canvas, window, leg, fractions, physics.signals(field), side, pixel, rng)
@@ -318,33 +319,33 @@ def write_case(
     return slices, boxes, _fraction_rows(case)
 
 
+def _extents(case: Case, index: int) -> list[tuple[float, float]]:
+    position = case.positions_mm[index]
+    return [anatomy.reach(case.body, side=side, position_mm=position) for side in (0, 1)]
+
+
 def _placed(
-    case: Case, index: int, rng: np.random.Generator
-) -> tuple[list[tuple[float, float]], float, float]:
-    """Return the centres of the legs in mm, the plane of contact and the field of view."""
-    theta = np.linspace(-np.pi, np.pi, 181)
-    body = case.body
-    reach = anatomy.outline(body, theta) * anatomy.radius_mm(body, case.positions_mm[index])
-    reach = reach + anatomy.subcutaneous(body, theta)
-    medial, lateral = -(reach * np.cos(theta)).min(), (reach * np.cos(theta)).max()
-    contact = np.inf
-    half_gap = case.gap_mm / 2
-    if case.pressed[index]:
-        half_gap = -rng.uniform(*SPECIFICATION["pressed_overlap_mm"]) / 2
-        contact = medial + half_gap
-    apart = medial + half_gap
+    case: Case, index: int, extents: list[tuple[float, float]], rng: np.random.Generator
+) -> tuple[list[tuple[float, float]], list[float], float]:
+    """Return the legs' centres and planes of contact, mm, and the field of view."""
+    pressed = case.pressed[index]
+    gap = -rng.uniform(*SPECIFICATION["pressed_overlap_mm"]) if pressed else case.gap_mm
+    apart = [medial + gap / 2 for medial, _ in extents]
     height = rng.normal(0, SPECIFICATION["leg_height_difference_sd_mm"])
-    needed = 2 * (apart + lateral + SPECIFICATION["side_margin_mm"])
+    contacts = apart if pressed else [np.inf, np.inf]
+    widest = max(centre + lateral for centre, (_, lateral) in zip(apart, extents, strict=True))
     views = SPECIFICATION["fields_of_view_mm"]
+    needed = 2 * (widest + SPECIFICATION["side_margin_mm"])
     view = next((v for v in views if v >= needed), views[-1])
-    return [(-apart, height / 2), (apart, -height / 2)], contact, float(view)
+    centres = [(-apart[0], height / 2), (apart[1], -height / 2)]
+    return centres, contacts, float(view)
 
 
 def _patch(
-    centre: tuple[float, float], side: int, matrix: int, pixel: float, case: Case, position: float
+    centre: tuple[float, float], extent: tuple[float, float], side: int, matrix: int, pixel: float
 ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
     """Return the window of a leg and its pixels' lateral and anterior coordinates, mm."""
-    reach = 1.45 * anatomy.radius_mm(case.body, position) + 1.6 * case.body.subcutaneous_mm
+    reach = 1.25 * max(extent)
     x = (np.arange(matrix) - (matrix - 1) / 2) * pixel - centre[0]
     y = ((matrix - 1) / 2 - np.arange(matrix)) * pixel - centre[1]
     columns, rows = np.flatnonzero(np.abs(x) < reach), np.flatnonzero(np.abs(y) < reach)
