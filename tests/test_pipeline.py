@@ -40,11 +40,16 @@ ACCURACY = '"""Imported by notebook 05 alone."""\n'
 
 def _notebook(step):
     values = parameters.for_notebook(parameters.load("tiny"), step.name)
+    part = "brain" if step.after == ("cohort_brain",) else "thigh"
     cells = [
         ("md", "question", "# A title"),
         ("tagged", "parameters", "\n".join(f"{k} = {v!r}  # unit" for k, v in values.items())),
         ("code", "setup", "from helpers import record"),
-        ("code", "run", f"run = record.Run({step.name!r}, profile=profile, seed=seed)"),
+        (
+            "code",
+            "run",
+            f"run = record.Run({step.name!r}, profile=profile, seed=seed, part={part!r})",
+        ),
         ("md", "work", "## The work"),
         ("code", "work-done", "import os, time\nprint(run.folder)\n" + "\n".join(_files(step))),
         ("code", "number", f"run.number('nb{step.name[:2]}.half', 0.5)"),

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -218,7 +219,11 @@ def execute(profile: Profile, name: str) -> None:
     folder = paths.results(profile.name)
     target = folder / "executed" / f"{name}.ipynb"
     values = parameters.for_notebook(profile, name)
-    with _timed(f"[{number}/{len(STEPS)}] {name}") as usage, paths.atomic_path(target) as temporary:
+    with (
+        _timed(f"[{number}/{len(STEPS)}] {name}") as usage,
+        tempfile.TemporaryDirectory() as sockets,
+        paths.atomic_path(target) as temporary,
+    ):
         try:
             papermill.execute_notebook(
                 str(source),
@@ -228,7 +233,7 @@ def execute(profile: Profile, name: str) -> None:
                 cwd=str(source.parent),
                 progress_bar=False,
                 # Sockets of this machine instead of TCP; only a kernel's failure is worth a line.
-                config=Config(KernelManager={"transport": "ipc"}),
+                config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
         except PapermillExecutionError as error:

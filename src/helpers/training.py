@@ -209,18 +209,22 @@ def gradient_descent(
     inner_products = x @ everyone.T + 1  # the bias is one more channel, of value 1
     logits = start @ everyone.T
     combination, velocity = np.zeros((2, len(start), len(x)))
+    logits_velocity = np.zeros_like(logits)
     while True:
         yield combination.copy(), logits.copy()
         shuffled = order()
         for first in range(0, len(x), batch_size):
             batch = shuffled[:, first : first + batch_size]
             residual = expit(np.take_along_axis(logits, batch, axis=1)) - y[batch]
-            velocity = momentum * velocity
-            step = np.take_along_axis(velocity, batch, axis=1)
-            step -= learning_rate / batch.shape[1] * residual
-            np.put_along_axis(velocity, batch, step, axis=1)
+            step = -learning_rate / batch.shape[1] * residual
+            velocity *= momentum
+            moved = np.take_along_axis(velocity, batch, axis=1) + step
+            np.put_along_axis(velocity, batch, moved, axis=1)
             combination += velocity
-            logits += velocity @ inner_products
+            # Only the batch's rows move the logits; the rest is the earlier movement, fading.
+            logits_velocity *= momentum
+            logits_velocity += (step[:, None] @ inner_products[batch])[:, 0]
+            logits += logits_velocity
 
 
 def stop_early(
