@@ -10,7 +10,9 @@ PROFILE = parameters.load(SOURCE)
 RESULTS = paths.results(PROFILE.name).as_posix()
 HELPERS = f"{sys.executable} -m helpers"
 EXECUTED = [f"{RESULTS}/executed/{step.name}.ipynb" for step in pipeline.STEPS]
-PAGE = (book.html_folder(PROFILE.name) / "index.html").as_posix()
+# Snakemake removes a step's outputs before it runs. The book is swapped in whole when it is
+# fit to read, so its output is a mark beside it, and an older book outlives a failed build.
+BUILT = book.built_mark(PROFILE.name).as_posix()
 
 
 rule all:
@@ -20,7 +22,7 @@ rule all:
         [f"{RESULTS}/cohort/{part}/cohort.json" for part in pipeline.COHORTS],
         [f"{RESULTS}/{file}" for step in pipeline.STEPS for file in step.outputs],
         f"{RESULTS}/numbers.json",
-        PAGE,
+        BUILT,
 
 
 for part in pipeline.COHORTS:
@@ -69,7 +71,7 @@ rule book:
         EXECUTED,
         f"{RESULTS}/numbers.json",
     output:
-        PAGE,
+        BUILT,
     params:
         *pipeline.stamps_of_book(),
     threads: 2

@@ -31,9 +31,13 @@ from helpers import paths
 def html_folder(profile):
     return paths.root() / "_build" / profile / "html"
 
+def built_mark(profile):
+    return html_folder(profile).with_name("built")
+
 def make(profile):
     html_folder(profile).mkdir(parents=True, exist_ok=True)
     (html_folder(profile) / "index.html").write_text("a page")
+    built_mark(profile).touch()
 """
 ACCURACY = '"""Imported by notebook 05 alone."""\n'
 

@@ -56,13 +56,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _make(profile: Profile, options: argparse.Namespace) -> int:
-    from helpers import book
+    from helpers import book, pipeline
 
+    page = book.html_folder(profile.name) / "index.html"
     with _only_run(profile):
+        if not page.exists():
+            book.built_mark(profile.name).unlink(missing_ok=True)
+        pipeline.fetch_weights(profile)
         status = _snakemake(options.profile).returncode
     if status:
         return 1
-    print(f"\nThe book: {book.html_folder(profile.name) / 'index.html'}")
+    print(f"\nThe book: {page}")
     return 0
 
 

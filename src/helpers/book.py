@@ -61,6 +61,11 @@ def html_folder(profile_name: str) -> Path:
     return paths.root() / "_build" / profile_name / "html"
 
 
+def built_mark(profile_name: str) -> Path:
+    """Return the empty file that stands beside a book which passed every check."""
+    return html_folder(profile_name).with_name("built")
+
+
 def make(profile_name: str) -> Path:
     """Build the book of a profile and put it in place only when every check passes.
 
@@ -89,6 +94,7 @@ def make(profile_name: str) -> Path:
         if problems:
             raise BookError(_listing(f"The book of {profile_name!r} is not fit to read", problems))
         _replace_folder(made, target)
+    built_mark(profile_name).touch()
     return target / "index.html"
 
 

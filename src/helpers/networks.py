@@ -179,7 +179,7 @@ def choose_weights(
         refused.append(f"{kind}: {why_not}")
     raise WeightsError(
         f"{name}: no weights. {'; '.join(refused)}. Add 'random' to the list of weights, put "
-        f"{architecture.weights_file} into {cache_folder()}, or set weights_download_seconds."
+        f"{architecture.weights_file} into {paths.keras_cache()}, or set weights_download_seconds."
     )
 
 
@@ -309,11 +309,6 @@ def available() -> list[str]:
     return [n for n, v in vars(keras.applications).items() if isinstance(v, type(available))]
 
 
-def cache_folder() -> Path:
-    """Return the folder where Keras keeps downloaded weights."""
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
-
-
 def _architecture(name: str) -> Architecture:
     if name not in NETWORKS:
         raise UnknownName(_no_such("network", name, NETWORKS))
@@ -331,8 +326,8 @@ def _told(name: str, found: str, refused: list[str]) -> str:
 
 
 def _from_keras(architecture: Architecture, name: str, seconds: int) -> tuple[Path | None, str]:
-    file = cache_folder() / architecture.weights_file
-    why_not = "not in Keras's cache, and downloads are off (weights_download_seconds = 0)"
+    file = paths.keras_cache() / architecture.weights_file
+    why_not = "not in Keras's cache, and not downloaded (weights_download_seconds is 0)"
     if not file.is_file() and seconds > 0:
         why_not = _download(name, file, seconds)
     if not file.is_file():

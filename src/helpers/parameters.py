@@ -18,6 +18,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Pixels = Annotated[int, Field(ge=32, le=1024)]
 
 NETWORKS = Literal["VGG19", "ResNet50", "DenseNet201", "DenseNet121", "InceptionV3"]
 
@@ -53,21 +54,22 @@ class Roi(_Section):
     margin_mm: NotNegative = Field(description="margin around the leg, mm")
 
 
-class Training(_Section):
-    """Backbones, their weights and how the head is trained."""
+class Machine(_Section):
+    """What a run may do on this machine."""
+
+    weights_download_seconds: int = Field(
+        ge=0, description="time allowed to each download of ImageNet weights, s; 0: never download"
+    )
+
+
+class Backbones(_Section):
+    """The frozen networks, their weights and the size of their input."""
 
     networks: list[NETWORKS] = Field(min_length=1, description="backbones, by Keras name")
     weights: list[str] = Field(min_length=1, description="kinds of weights, in order of preference")
-    weights_download_seconds: int = Field(ge=0, description="time limit of a download, s; 0 = none")
-    input_pixels: int = Field(ge=32, le=1024, description="edge of the network's input, pixels")
-    inception_pixels: int = Field(ge=75, le=1024, description="the same for Inception-V3, pixels")
-    learning_rate: Positive = Field(description="step size of SGD")
-    batch_size: Count = Field(description="leg images per step")
-    momentum: float = Field(ge=0, lt=1, description="momentum of SGD, 0 = plain")
-    epochs_max: Count = Field(description="epochs at most")
-    patience: Count = Field(description="epochs without a lower validation loss before stopping")
-    standardise: bool = Field(description="scale features by training mean and sd")
-    seeds: Count = Field(description="repeated trainings, each with its own seed")
+    input_pixels: dict[str, Pixels] = Field(
+        description="edge of the input, pixels: 'default', and networks that differ"
+    )
 
     @field_validator("weights")
     @classmethod
@@ -76,6 +78,31 @@ class Training(_Section):
             if item not in ("imagenet", "random") and not item.startswith("local:"):
                 raise ValueError(f"{item!r} is not one of imagenet, random, local:FOLDER")
         return value
+
+    @field_validator("input_pixels")
+    @classmethod
+    def _known_networks(cls, value: dict[str, int]) -> dict[str, int]:
+        allowed = ["default", *get_args(NETWORKS)]
+        for name in value:
+            if name not in allowed:
+                raise ValueError(
+                    f"{name!r} is none of {', '.join(allowed)}.{_nearest(name, allowed)}"
+                )
+        if "default" not in value:
+            raise ValueError("'default' is missing")
+        return value
+
+
+class Training(_Section):
+    """How the head is trained."""
+
+    learning_rate: Positive = Field(description="step size of SGD")
+    batch_size: Count = Field(description="leg images per step")
+    momentum: float = Field(ge=0, lt=1, description="momentum of SGD, 0 = plain")
+    epochs_max: Count = Field(description="epochs at most")
+    patience: Count = Field(description="epochs without a lower validation loss before stopping")
+    standardise: bool = Field(description="scale features by training mean and sd")
+    seeds: Count = Field(description="repeated trainings, each with its own seed")
 
 
 class Readers(_Section):
@@ -118,8 +145,10 @@ class Profile(_Section):
 
     name: str
     seed: int = Field(ge=0, description="random seed")
+    machine: Machine
     cohort: Cohort
     roi: Roi
+    backbones: Backbones
     training: Training
     readers: Readers
     dystonianet: DystoniaNet
@@ -130,8 +159,8 @@ class Profile(_Section):
 NOTEBOOK_SECTIONS: dict[str, tuple[str, ...]] = {
     "01_cohort_tables": (),
     "02_roi_extraction": ("roi",),
-    "03_backbone_comparison": ("training",),
-    "04_resnet50_training": ("training",),
+    "03_backbone_comparison": ("backbones", "training"),
+    "04_resnet50_training": ("backbones", "training"),
     "05_reader_comparison": ("readers",),
     "06_dmd_bmd_breakdown": (),
     "07_dystonianet": ("dystonianet",),
@@ -188,8 +217,8 @@ def load(profile: str | Path) -> Profile:
 
     Examples
     --------
-    >>> load("tiny").training.input_pixels
-    64
+    >>> load("tiny").backbones.input_pixels
+    {'default': 64, 'InceptionV3': 80}
     """
     path = file_of(profile)
     content = _merged(path, seen=())

@@ -65,6 +65,17 @@ def results(profile: str) -> Path:
     return (Path(base) if base else root() / "results") / profile
 
 
+def keras_cache() -> Path:
+    """Return the folder where Keras keeps downloaded weights.
+
+    Returns
+    -------
+    Path
+        ``~/.keras/models``, or below ``$KERAS_HOME``; it need not exist.
+    """
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+
+
 def package_data(name: str) -> Path:
     """Return the path of a data file that comes with the package.
 

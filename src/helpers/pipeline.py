@@ -127,9 +127,10 @@ def stamps_of_notebook(profile: Profile, name: str) -> list[str]:
     values = parameters.for_notebook(profile, name)
     stamps = {f"notebook {name}": staleness.of_notebook(source)}
     stamps |= {f"parameter {key}": staleness.of_value(value) for key, value in values.items()}
-    for key in ("reads_csv",):
-        if values.get(key):
-            stamps[f"file {key}"] = staleness.of_file(Path(str(values[key])))
+    if values.get("reads_csv"):
+        stamps["file reads_csv"] = staleness.of_file(paths.root() / str(values["reads_csv"]))
+    if "weights" in values:
+        stamps["weights on this machine"] = _weights_here(values["weights"])
     return _lines(stamps | staleness.of_modules(modules))
 
 
@@ -158,6 +159,13 @@ def stamps_of_cohort(profile: Profile, part: str) -> list[str]:
     return _lines(stamps | staleness.of_modules([module]))
 
 
+def _weights_here(kinds: list[str]) -> str:
+    local = [Path(kind.removeprefix("local:")).expanduser() for kind in kinds if ":" in kind]
+    folders = [paths.keras_cache(), *(paths.root() / folder for folder in local)]
+    files = sorted(file for folder in folders for file in folder.glob("*_notop.h5"))
+    return staleness.of_value([(file.name, file.stat().st_size) for file in files])
+
+
 _BELONGS = {
     "thigh": ("thigh_source", "case_fraction", "image_fraction", "thigh_matrix"),
     "brain": ("brain_source", "subject_fraction", "brain_voxel_mm", "effect_d", "exaggerated_d"),
@@ -170,6 +178,26 @@ def stamps_of_book() -> list[str]:
     stamps = {name: staleness.of_file(top / name) for name in ("_config.yml", "_toc.yml")}
     stamps["book"] = staleness.of_folder(top / "book")
     return _lines(stamps | staleness.of_modules(["helpers.book"]))
+
+
+def fetch_weights(profile: Profile) -> None:
+    """Download the ImageNet weights that are not yet in Keras's cache, if the profile allows it.
+
+    Parameters
+    ----------
+    profile : Profile
+        The run's parameters. Nothing else in a run needs the network.
+    """
+    seconds, wanted = profile.machine.weights_download_seconds, profile.backbones.networks
+    if seconds == 0 or profile.backbones.weights[0] != "imagenet":
+        return
+    from helpers import networks
+
+    for name in wanted:
+        chosen = networks.choose_weights(
+            profile.backbones.weights, name, download_seconds=seconds, seed=profile.seed
+        )
+        say(f"      weights  {chosen.message}")
 
 
 def make_cohort(profile: Profile, part: str) -> None:
