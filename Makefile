@@ -6,7 +6,7 @@ RUN     := $(VENV)/bin/python
 READY   := $(VENV)/.ready
 
 # A line per step instead of TensorFlow's start-up notices.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
 .PHONY: help book test lab serve plan clean

@@ -9,13 +9,13 @@ units, sigmoid output, cross-entropy, Adam with a cosine schedule, epochs, batch
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from helpers import brain, paths
+from helpers.networks import keras
 
 #: The layers whose maps the poster shows.
 CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4")
