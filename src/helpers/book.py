@@ -259,7 +259,8 @@ def passport_html(passport: dict, cell_id: str) -> str:
     True
     """
     safe = {key: html.escape(str(value), quote=True) for key, value in passport.items() if value}
-    items = [record.badge(passport["label"]), safe.get("basis", "")]
+    mark = record.badge(passport["label"], weights=passport.get("weights", ""))
+    items = [mark, safe.get("basis", "")]
     items += [f"cell <code>{html.escape(cell_id)}</code>"]
     items += [f'<a href="#parameters">parameters</a> of profile {safe.get("profile", "")}']
     items += [f"seed {html.escape(str(passport.get('seed', 'none')))}"]

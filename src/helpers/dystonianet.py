@@ -251,8 +251,13 @@ def feature_maps(
         By layer, ``conv1`` to ``conv4``. A layer that does not respond at all gives zeros.
     """
     outputs = [model.get_layer(name).output for name in CONVOLUTIONS]
-    responses = keras.Model(model.input, outputs).predict(volumes, batch_size=batch_size, verbose=0)
-    shape = volumes.shape[1:4]
+    network, shape = keras.Model(model.input, outputs), volumes.shape[1:4]
+    # Called and not predicted with: Keras would compile a function for each such network.
+    starts = range(0, len(volumes), batch_size)
+    batches = [network(volumes[i : i + batch_size], training=False) for i in starts]
+    responses = [
+        np.concatenate([np.asarray(b) for b in layer]) for layer in zip(*batches, strict=True)
+    ]
     return {
         name: np.stack([_normalised(response, shape) for response in np.abs(layer).mean(-1)])
         for name, layer in zip(CONVOLUTIONS, responses, strict=True)

@@ -88,12 +88,19 @@ class Run:
         The run's random seed.
     part : {"thigh", "brain"}
         The cohort on which the notebook's own measurements rest.
+
+    Attributes
+    ----------
+    weights : str
+        Kind of network weights behind what is recorded from now on; set by the notebook once
+        it knows, empty before.
     """
 
     def __init__(self, notebook: str, *, profile: str, seed: int, part: str = "thigh") -> None:
         display.setup()
         self.notebook, self.profile, self.seed = notebook, profile, seed
         self.folder = paths.results(profile)
+        self.weights = ""
         self._numbers: dict[str, Number] = {}
         description = json.loads(self.need(f"cohort/{part}/cohort.json").read_text())
         self.label = "phantom" if description["synthetic"] else "your data"
@@ -138,9 +145,10 @@ class Run:
         n: int | None = None,
         digits: int = 2,
         percent: bool = False,
+        interval: str = "95 % CI",
         label: str | None = None,
         basis: str = "",
-        weights: str = "",
+        weights: str | None = None,
     ) -> None:
         """Store a number and make it quotable in prose under its key.
 
@@ -158,10 +166,14 @@ class Run:
             Decimals shown; the stored number is not rounded.
         percent : bool
             Show as per cent.
+        interval : str
+            What the two limits are, where they are no 95 % confidence interval.
         label : str, optional
             Evidence label; by default that of the cohort.
-        basis, weights : str
-            On what the number rests; which network weights made it.
+        basis : str
+            On what the number rests.
+        weights : str, optional
+            Which network weights made it; by default the run's.
 
         Raises
         ------
@@ -180,13 +192,14 @@ class Run:
             n=None if n is None else int(n),
             label=self._checked(label),
             basis=basis,
-            weights=weights,
+            weights=self._weights(weights, label),
             notebook=self.notebook,
             profile=self.profile,
             seed=self.seed,
         )
         self._numbers[key] = record
-        _glue(key, number_text(record, digits=digits, percent=percent), record)
+        text = number_text(record, digits=digits, percent=percent, interval=interval)
+        _glue(key, text, record)
 
     def published(self, claim_id: str) -> None:
         """Make a published claim's number quotable in prose under the claim's id.
@@ -216,7 +229,13 @@ class Run:
         _glue(claim_id, claim.text, record)
 
     def table(
-        self, frame: pd.DataFrame, name: str, *, label: str | None = None, basis: str = ""
+        self,
+        frame: pd.DataFrame,
+        name: str,
+        *,
+        label: str | None = None,
+        basis: str = "",
+        weights: str | None = None,
     ) -> None:
         """Store a table exactly as shown, and show it.
 
@@ -226,12 +245,12 @@ class Run:
             The table; its index is not stored.
         name : str
             Short name; the file is ``tables/<NN>_<name>.csv``.
-        label, basis : str, optional
+        label, basis, weights : str, optional
             As for :meth:`number`.
         """
         path = self._file("tables", name, ".csv")
         _write_csv(frame, path)
-        passport = self._passport("table", name, label, basis, data=path)
+        passport = self._passport("table", name, label, basis, weights, data=path)
         text = frame.to_html(index=False, escape=True, border=0)
         bundle = {"text/html": text, "text/plain": frame.to_string(index=False)}
         show(bundle, raw=True, metadata={"passport": passport})
@@ -244,6 +263,7 @@ class Run:
         data: pd.DataFrame | None = None,
         label: str | None = None,
         basis: str = "",
+        weights: str | None = None,
     ) -> None:
         """Store a figure and the numbers it shows, and show it.
 
@@ -255,7 +275,7 @@ class Run:
             Short name; the file is ``figures/<NN>_<name>.png``.
         data : DataFrame, optional
             What the figure shows, for the download.
-        label, basis : str, optional
+        label, basis, weights : str, optional
             As for :meth:`number`.
         """
         path = self._file("figures", name, ".png")
@@ -266,7 +286,7 @@ class Run:
         if data is not None:
             source = self._file("tables", f"{name}_figure", ".csv")
             _write_csv(data, source)
-        passport = self._passport("figure", name, label, basis, data=source)
+        passport = self._passport("figure", name, label, basis, weights, data=source)
         bundle = {"image/png": display.base64(image), "text/plain": f"<figure {name}>"}
         show(bundle, raw=True, metadata={"passport": passport})
 
@@ -283,17 +303,29 @@ class Run:
             raise ValueError(f"Evidence label {chosen!r}: expected one of {', '.join(LABELS)}.")
         return chosen
 
+    def _weights(self, weights: str | None, label: str | None) -> str:
+        measured_here = label in (None, self.label)
+        return weights if weights is not None else self.weights if measured_here else ""
+
     def _file(self, folder: str, name: str, suffix: str) -> Path:
         return self.folder / folder / f"{self.notebook[:2]}_{name}{suffix}"
 
     def _passport(
-        self, kind: str, name: str, label: str | None, basis: str, *, data: Path | None
+        self,
+        kind: str,
+        name: str,
+        label: str | None,
+        basis: str,
+        weights: str | None,
+        *,
+        data: Path | None,
     ) -> dict[str, Any]:
         return {
             "kind": kind,
             "name": f"{self.notebook[:2]}_{name}",
             "label": self._checked(label),
             "basis": basis,
+            "weights": self._weights(weights, label),
             "notebook": self.notebook,
             "seed": self.seed,
             "profile": self.profile,
@@ -301,7 +333,9 @@ class Run:
         }
 
 
-def number_text(number: Number, *, digits: int = 2, percent: bool = False) -> str:
+def number_text(
+    number: Number, *, digits: int = 2, percent: bool = False, interval: str = "95 % CI"
+) -> str:
     """Return a number as prose shows it: estimate and interval.
 
     Parameters
@@ -312,6 +346,8 @@ def number_text(number: Number, *, digits: int = 2, percent: bool = False) -> st
         Decimals.
     percent : bool
         Show as per cent.
+    interval : str
+        What the two limits are.
 
     Returns
     -------
@@ -325,20 +361,25 @@ def number_text(number: Number, *, digits: int = 2, percent: bool = False) -> st
     '0.91 (95 % CI 0.88 to 0.93)'
     >>> number_text(SimpleNamespace(value=0.5, low=None, high=None), digits=0, percent=True)
     '50 %'
+    >>> number_text(SimpleNamespace(value=6e-7, low=None, high=None))
+    '6e-07'
     """
     if number.value is None:
         return "undefined"
 
     def one(value: float) -> str:
-        return f"{value * 100:.{digits}f}" if percent else f"{value:,.{digits}f}"
+        scaled = value * 100 if percent else value
+        if 0 < abs(scaled) < 0.01 and round(scaled, digits) == 0:
+            return f"{scaled:.0e}"
+        return f"{scaled:,.{digits}f}"
 
     unit = " %" if percent else ""
     if number.low is None or number.high is None:
         return f"{one(number.value)}{unit}"
-    return f"{one(number.value)}{unit} (95 % CI {one(number.low)} to {one(number.high)})"
+    return f"{one(number.value)}{unit} ({interval} {one(number.low)} to {one(number.high)})"
 
 
-def badge(label: str, basis: str = "") -> str:
+def badge(label: str, basis: str = "", weights: str = "") -> str:
     """Return the HTML of an evidence badge.
 
     Parameters
@@ -347,6 +388,8 @@ def badge(label: str, basis: str = "") -> str:
         One of :data:`LABELS`.
     basis : str
         Shown as the badge's tooltip; escaped.
+    weights : str
+        Kind of network weights, shown in the badge; escaped.
 
     Returns
     -------
@@ -357,9 +400,12 @@ def badge(label: str, basis: str = "") -> str:
     --------
     >>> badge("phantom")
     '<span class="evidence evidence-phantom">phantom</span>'
+    >>> badge("phantom", weights="random")
+    '<span class="evidence evidence-phantom">phantom, random weights</span>'
     """
     title = f' title="{html.escape(basis, quote=True)}"' if basis else ""
-    return f'<span class="evidence evidence-{label.replace(" ", "-")}"{title}>{label}</span>'
+    text = f"{label}, {html.escape(weights)} weights" if weights not in ("", "none") else label
+    return f'<span class="evidence evidence-{label.replace(" ", "-")}"{title}>{text}</span>'
 
 
 def merge_numbers(folder: Path) -> list[dict[str, Any]]:
@@ -398,9 +444,9 @@ def _finite(value: float | None) -> float | None:
 
 
 def _glue(key: str, text: str, number: Number) -> None:
-    parts = [number.basis, f"{number.weights} weights" if number.weights else "", number.unit]
-    note = "; ".join(part for part in parts if part)
-    rich = f'<span class="number">{html.escape(text)} {badge(number.label, note)}</span>'
+    note = "; ".join(part for part in (number.basis, number.unit) if part)
+    mark = badge(number.label, note, number.weights)
+    rich = f'<span class="number">{html.escape(text)} {mark}</span>'
     bundle = {
         f"{GLUE_PREFIX}text/html": rich,
         f"{GLUE_PREFIX}text/plain": f"{text} [{number.label}]",

@@ -249,7 +249,7 @@ def headline(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``key, estimate, low, high, method, n, weights``; areas are those of the first seed,
+        ``key, estimate, low, high, method, n``; areas are those of the first seed,
         ``lowest`` and ``highest`` over all seeds. Where there is no positive control, as with own
         scans, its rows are NaN.
     """
@@ -267,10 +267,9 @@ def headline(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     rows["key"] = rows["effect"].map(series) + "." + rows["name"]
     names = ["sensitivity", "specificity", *MODELS.values(), "lowest", "highest"]
     wanted = [f"{key}.{name}" for key, name in product(("main", "exaggerated"), names)]
-    rows["weights"] = np.where(rows["name"].isin(["shallow_auc", "ceiling_auc"]), "", "random")
-    columns = ["estimate", "low", "high", "method", "n", "weights"]
+    columns = ["estimate", "low", "high", "method", "n"]
     found = rows.set_index("key").reindex(wanted)[columns].reset_index()
-    return found.fillna({"method": "not measured", "n": 0, "weights": ""})
+    return found.fillna({"method": "not measured", "n": 0})
 
 
 def published_readings() -> pd.DataFrame:
