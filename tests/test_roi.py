@@ -60,7 +60,7 @@ def results(tmp_path_factory):
 @pytest.fixture(scope="module")
 def located(results):
     slices = pd.read_csv(results / "cohort" / "thigh" / "slices.csv")
-    return roi.locate_all(slices, folder=results, say=lambda line: None, **CHOICES)
+    return roi.locate_all(slices, folder=results, **CHOICES)
 
 
 def test_two_discs_are_two_legs_by_the_patients_side():
@@ -117,9 +117,7 @@ def test_free_legs_are_found_and_pressed_ones_left_out(results, located):
 
 def test_without_a_margin_the_windows_fit_the_truth(results):
     slices = pd.read_csv(results / "cohort" / "thigh" / "slices.csv").head(9)
-    table = roi.locate_all(
-        slices, folder=results, say=lambda line: None, **CHOICES | {"margin_mm": 0.0}
-    )
+    table = roi.locate_all(slices, folder=results, **CHOICES | {"margin_mm": 0.0})
     compared = roi.against_truth(table, roi.read_truth(results))
     assert compared[compared.separable == 1].overlap.mean() > 0.94
 
@@ -140,7 +138,6 @@ def test_varying_the_limit_agrees_with_running_again(results, located):
         roi.locate_all(
             slices,
             folder=results,
-            say=lambda line: None,
             **CHOICES | {"neck_fraction_max": limit},
         )
         for limit in limits
@@ -154,7 +151,7 @@ def test_no_truth_is_needed_to_find_legs_or_to_feed_networks(results, located, t
     shutil.copytree(results, copy)
     shutil.rmtree(copy / "cohort" / "thigh" / "truth")
     slices = pd.read_csv(copy / "cohort" / "thigh" / "slices.csv")
-    again = roi.locate_all(slices, folder=copy, say=lambda line: None, **CHOICES)
+    again = roi.locate_all(slices, folder=copy, **CHOICES)
     pd.testing.assert_frame_equal(again, located)
     assert roi.read_truth(copy).empty
     assert roi.against_truth(again, roi.read_truth(copy)).empty
@@ -165,9 +162,7 @@ def test_no_truth_is_needed_to_find_legs_or_to_feed_networks(results, located, t
 def test_an_unreadable_file_is_an_excluded_image(tmp_path):
     (tmp_path / "a.dcm").write_text("no image")
     row = {"slice_id": "a", "case_id": "b", "file": "a.dcm", "frame": 0, "slice_position_mm": 0.0}
-    table = roi.locate_all(
-        pd.DataFrame([row]), folder=tmp_path, processes=1, say=lambda line: None, **CHOICES
-    )
+    table = roi.locate_all(pd.DataFrame([row]), folder=tmp_path, processes=1, **CHOICES)
     assert table.reason.tolist() == [roi.UNREADABLE] * 2
 
 

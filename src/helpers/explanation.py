@@ -341,7 +341,10 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 def mean_feature_maps(
     model: keras.Model, volumes: NDArray, *, seed: int
 ) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
-    """Return the mean feature maps of a brain network and of the same network untrained.
+    """Return the mean feature maps of a brain network and of an untrained one of the same layers.
+
+    The untrained network draws weights of its own. A plain clone would start from the very
+    weights that the trained one started from, and resemble it for that reason alone.
 
     Parameters
     ----------
@@ -358,7 +361,7 @@ def mean_feature_maps(
         Map (x, y, z), 0 to 1, by layer: trained and untrained.
     """
     keras.utils.set_random_seed(seed)
-    both = (model, keras.models.clone_model(model))
+    both = (model, keras.models.clone_model(model, clone_function=_drawn_anew))
     means = [
         {name: layer.mean(axis=0) for name, layer in dystonianet.feature_maps(m, volumes).items()}
         for m in both
@@ -367,6 +370,14 @@ def mean_feature_maps(
         {name: (m - m.min()) / (np.ptp(m) or 1.0) for name, m in layers.items()} for layers in means
     ]
     return scaled[0], scaled[1]
+
+
+def _drawn_anew(layer: keras.Layer) -> keras.Layer:
+    config = layer.get_config()
+    for name, initializer in config.items():
+        if name.endswith("_initializer") and "seed" in initializer["config"]:
+            initializer["config"]["seed"] = None
+    return type(layer).from_config(config)
 
 
 def likeness(

@@ -14,7 +14,6 @@ padded are not stated: the order below and its four parameters are choices.
 Sides are the patient's: in radiological display convention the right leg is on the left.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -226,7 +225,6 @@ def locate_all(
     *,
     folder: Path,
     processes: int = 2,
-    say: Callable[[str], None] = print,
     **parameters: float,
 ) -> pd.DataFrame:
     """Locate the legs in every slice of a cohort.
@@ -239,8 +237,6 @@ def locate_all(
         Folder that relative file names start from, ``results/<profile>``.
     processes : int
         Slices are read in this many processes.
-    say : callable
-        Takes one line of progress.
     **parameters : float
         Parameters of :func:`locate_legs`.
 
@@ -255,8 +251,6 @@ def locate_all(
         rows = list(pool.map(work, slices.to_dict("records"), chunksize=8))
     columns = [*COLUMNS, "neck_fraction"]
     table = pd.DataFrame([row for pair in rows for row in pair], columns=columns)
-    included = table.status == "included"
-    say(f"{included.sum()} leg images located in {len(slices)} slices")
     return table.astype({name: "Int64" for name in BOX})
 
 
