@@ -360,7 +360,8 @@ def mean_feature_maps(
     tuple of dict
         Map (x, y, z), 0 to 1, by layer: trained and untrained.
     """
-    keras.utils.set_random_seed(seed)
+    # Trainings are seeded with small whole numbers; this state is none of theirs.
+    keras.utils.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     both = (model, keras.models.clone_model(model, clone_function=_drawn_anew))
     means = [
         {name: layer.mean(axis=0) for name, layer in dystonianet.feature_maps(m, volumes).items()}
