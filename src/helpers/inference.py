@@ -558,6 +558,38 @@ def case_weights(
     return weights
 
 
+def against_chance(low: float, high: float, *, chance: float = 0.5) -> str:
+    """Return what the analysis plan's rule says of an area under the ROC curve.
+
+    Parameters
+    ----------
+    low, high : float
+        Limits of its 95 % interval; NaN where there is none.
+    chance : float
+        Area of a classifier that ignores its input.
+
+    Returns
+    -------
+    str
+        Words that follow "by the plan's rule".
+
+    Examples
+    --------
+    >>> against_chance(0.64, 0.95)
+    'the interval excludes chance, so the method passes on this cohort'
+    >>> against_chance(0.46, 0.80)
+    'the interval includes chance, so the method fails on this cohort'
+    >>> against_chance(0.10, 0.30)
+    'the interval lies below chance, so the method fails on this cohort'
+    """
+    if not np.isfinite([low, high]).all():
+        return "no interval can be given, so nothing follows"
+    if low > chance:
+        return "the interval excludes chance, so the method passes on this cohort"
+    where = "lies below" if high < chance else "includes"
+    return f"the interval {where} chance, so the method fails on this cohort"
+
+
 def middle(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
     """Return the two quantiles between which the middle share of values lies.
 

@@ -57,6 +57,8 @@ class Number:
         One of :data:`LABELS`.
     notebook, cell, profile, seed
         Where it was made. The runner fills in the cell.
+    words : str or None
+        What a rule says of a number, where prose quotes that and not the number.
     """
 
     key: str
@@ -73,6 +75,7 @@ class Number:
     profile: str
     seed: int
     cell: str | None = None
+    words: str | None = None
 
 
 class Run:
@@ -200,6 +203,25 @@ class Run:
         self._numbers[key] = record
         text = number_text(record, digits=digits, percent=percent, interval=interval)
         _glue(key, text, record)
+
+    def words(self, key: str, words: str, *, basis: str) -> None:
+        """Store what a rule says of a result, and make it quotable in prose under its key.
+
+        Parameters
+        ----------
+        key : str
+            As for :meth:`number`.
+        words : str
+            Made by the rule, never typed.
+        basis : str
+            The rule.
+        """
+        self._numbers[key] = Number(
+            *(key, None, None, None, "", "", None, self.label, basis, self._weights(None, None)),
+            *(self.notebook, self.profile, self.seed),
+            words=words,
+        )
+        _glue(key, words, self._numbers[key])
 
     def published(self, claim_id: str) -> None:
         """Make a published claim's number quotable in prose under the claim's id.
