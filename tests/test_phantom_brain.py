@@ -111,14 +111,18 @@ def test_one_seed_gives_the_same_bytes_and_a_run_can_be_continued(tmp_path, shor
     assert lost.exists() and first.stat().st_mtime_ns == untouched
 
 
-def test_another_seed_starts_over(tmp_path, short_calibration):
-    phantom.write_cohort(profile(seed=1), tmp_path, processes=1)
-    before = json.loads((tmp_path / "cohort.json").read_text())
-    old = (tmp_path / "truth" / "means" / "sub-001.json").read_text()
-    phantom.write_cohort(profile(seed=2), tmp_path, processes=1)
-    after = json.loads((tmp_path / "cohort.json").read_text())
-    assert before["specification_sha256"] != after["specification_sha256"]
-    assert (tmp_path / "truth" / "means" / "sub-001.json").read_text() != old
+def test_another_seed_gives_other_brains(tmp_path, short_calibration):
+    for seed in (1, 2):
+        phantom.write_cohort(profile(seed=seed), tmp_path / str(seed), processes=1)
+    one, two = (
+        (
+            json.loads((tmp_path / seed / "cohort.json").read_text())["specification_sha256"],
+            (tmp_path / seed / "truth" / "means" / "sub-001.json").read_text(),
+        )
+        for seed in "12"
+    )
+    assert one[0] != two[0]
+    assert one[1] != two[1]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -217,6 +217,23 @@ def test_a_killed_run_goes_on_where_it_stopped(first, repository):
     assert _executed(output) == {step.name for step in pipeline.STEPS} - kept
 
 
+def test_a_cohort_goes_on_after_an_interruption_and_starts_anew_for_another_seed(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PAPER_RESULTS", str(tmp_path))
+    found = []
+
+    def write_cohort(_profile, folder):
+        found.append(sorted(path.name for path in folder.glob("*.dcm")))
+        (folder / "one.dcm").touch()
+
+    monkeypatch.setattr("helpers.phantom.thigh.write_cohort", write_cohort)
+    tiny = parameters.load("tiny")
+    for profile in (tiny, tiny, tiny.model_copy(update={"seed": 7})):
+        pipeline.make_cohort(profile, "thigh")
+    assert found == [[], ["one.dcm"], []]
+
+
 def test_wrong_parameters_stop_before_anything_runs(repository, tmp_path):
     wrong = tmp_path / "wrong.yml"
     wrong.write_text("extends: tiny\ntraining:\n  learning_rate: -1.0\n")

@@ -5,7 +5,6 @@ cohort, synthetic or the author's own.
 """
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -182,7 +181,6 @@ def import_own(profile: Profile, folder: Path) -> None:
     cases = read_cases(source / "cases.csv")
     rows, problems = _own_slices(cases, source)
     _stop_at(problems, str(source))
-    shutil.rmtree(folder, ignore_errors=True)
     write_tables(folder, cases, pd.DataFrame(rows), {"synthetic": False})
 
 

@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -86,14 +85,15 @@ def write_cohort(profile, folder: str | Path, *, processes: int = 2) -> None:
     profile : helpers.parameters.Profile
         ``seed`` and ``cohort`` (subject_fraction, brain_voxel_mm, effect_d, exaggerated_d).
     folder : str or Path
-        ``results/<profile>/cohort/brain``. Scans of another specification found there are
-        removed first. ``cohort.json`` is written last.
+        ``results/<profile>/cohort/brain``. Scans found there are kept:
+        :func:`helpers.pipeline.make_cohort` first removes those of other parameters or other
+        code. ``cohort.json`` is written last.
     processes : int
         Subjects made at a time.
     """
     folder = Path(folder)
     about = _about(profile)
-    _start_over_unless_same(folder, about["specification_sha256"])
+    (folder / "cohort.json").unlink(missing_ok=True)
     processes = min(processes, os.cpu_count() or 1)
     amplitudes = _calibrated(folder, profile.cohort.brain_voxel_mm, processes)
     people = plan(seed=profile.seed, fraction=profile.cohort.subject_fraction)
@@ -224,15 +224,6 @@ def _about(profile) -> dict:
         "specification": json.loads(text),
         "specification_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
-
-
-def _start_over_unless_same(folder: Path, digest: str) -> None:
-    stamp = folder / "specification.sha256"
-    if stamp.exists() and stamp.read_text() != digest:
-        shutil.rmtree(folder)
-    (folder / "cohort.json").unlink(missing_ok=True)
-    with paths.atomic_path(stamp) as temporary:
-        temporary.write_text(digest)
 
 
 def _head(row: dict, voxel_mm: float, key: np.random.SeedSequence) -> brain_head.Head:

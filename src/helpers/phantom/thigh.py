@@ -12,7 +12,6 @@ paper prints no count, and so is that women have them twice as often as men.
 import hashlib
 import json
 import multiprocessing
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -238,8 +237,8 @@ def write_cohort(
 ) -> None:
     """Write the synthetic thigh cohort of a profile.
 
-    Slices already written by the same specification, seed and matrix are kept, so that an
-    interrupted run goes on where it stopped.
+    Slices already written are kept, so that an interrupted run goes on where it stopped;
+    :func:`helpers.pipeline.make_cohort` first removes those of other parameters or other code.
 
     Parameters
     ----------
@@ -258,7 +257,7 @@ def write_cohort(
     }
     table, recipes = draw_cohort(seed=profile.seed, **wanted)
     description = _describe(profile, wanted)
-    _start(folder, description)
+    (folder / "cohort.json").unlink(missing_ok=True)
     work = partial(write_case, folder=folder, matrix=profile.cohort.thigh_matrix)
     written: dict[str, tuple[list[dict], list[dict], list[dict]]] = {}
     spawn = multiprocessing.get_context("spawn")
@@ -468,14 +467,3 @@ def _code_digest() -> str:
     modules = (anatomy, cases, dicom, fat, physics)
     files = [Path(__file__), *(Path(module.__file__) for module in modules)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def _start(folder: Path, description: dict) -> None:
-    """Keep the slices of an interrupted run of the same description, remove any others."""
-    begun = folder / "begun.json"
-    text = json.dumps(description, sort_keys=True)
-    if not begun.exists() or begun.read_text() != text:
-        shutil.rmtree(folder, ignore_errors=True)
-    (folder / "cohort.json").unlink(missing_ok=True)
-    with paths.atomic_path(begun) as temporary:
-        temporary.write_text(text)
