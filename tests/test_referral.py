@@ -103,6 +103,7 @@ def test_areas_are_undefined_without_controls():
     table = predictions()
     both = referral.areas(table).iloc[0]
     assert 0.5 < both["low"] < both["estimate"] < both["high"] <= 1
+    assert both["method"] == "bootstrap of 100 subjects"
     patients = referral.areas(table[table["label"] == 1]).iloc[0]
     assert np.isnan(patients["estimate"]) and patients["method"] == "one class only"
 

@@ -267,6 +267,7 @@ def by_case(
     replicates: int = 2000,
     seed: int | np.random.Generator = 0,
     level: float = 0.95,
+    unit: str = "case",
 ) -> pd.DataFrame:
     """Percentile intervals from resampling whole cases.
 
@@ -291,6 +292,8 @@ def by_case(
         Source of randomness.
     level : float
         Confidence level.
+    unit : str
+        What the method's name calls a case.
 
     Returns
     -------
@@ -320,7 +323,8 @@ def by_case(
         samples["auc"] = _weighted_auc(label, probability, case, weights)
     cases = weights.shape[1]
     rows = [
-        (name, *percentiles(values, cases=cases, level=level)) for name, values in samples.items()
+        (name, *percentiles(values, cases=cases, level=level, unit=unit))
+        for name, values in samples.items()
     ]
     table = pd.DataFrame(rows, columns=["measure", "estimate", "low", "high", "method"])
     table["n"] = cases
@@ -613,7 +617,9 @@ def middle(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def percentiles(values: NDArray, *, cases: int, level: float = 0.95) -> Interval:
+def percentiles(
+    values: NDArray, *, cases: int, level: float = 0.95, unit: str = "case"
+) -> Interval:
     """Return the percentile interval of values from resampled cases.
 
     Parameters
@@ -624,6 +630,8 @@ def percentiles(values: NDArray, *, cases: int, level: float = 0.95) -> Interval
         Number of cases, for the method's name.
     level : float
         Confidence level.
+    unit : str
+        What the method's name calls a case.
 
     Returns
     -------
@@ -642,8 +650,10 @@ def percentiles(values: NDArray, *, cases: int, level: float = 0.95) -> Interval
     Interval(estimate=0.5, low=0.45, high=0.55, method='bootstrap of 3 cases')
     >>> percentiles(np.array([1.0, 1.0, 1.0, 1.0]), cases=3).method
     'none: resampling 3 cases changes nothing'
+    >>> percentiles(np.array([0.5, 0.4, 0.6]), cases=3, unit="subject").method
+    'bootstrap of 3 subjects'
     """
-    people = f"{cases} case{'s'[: cases != 1]}"
+    people = f"{cases} {unit}{'s'[: cases != 1]}"
     estimate, replicates = float(values[0]), values[1:]
     defined = replicates[np.isfinite(replicates)]
     if not np.isfinite(estimate):

@@ -49,7 +49,7 @@ class Roi(_Section):
     """How the two legs are located in a slice."""
 
     smoothing_mm: NotNegative = Field(description="Gaussian sd before Otsu's threshold, mm")
-    neck_fraction_max: Fraction = Field(description="widest bridge to cut, share of leg width")
+    neck_fraction_max: Fraction = Field(description="widest bridge cut, share of the leg's height")
     leg_share_min: Fraction = Field(description="smallest leg, share of the foreground")
     margin_mm: NotNegative = Field(description="margin around the leg, mm")
 

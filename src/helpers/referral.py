@@ -21,7 +21,7 @@ PRINTED = FORM_CLAIMS | {"all patients": "D1-10"}
 MODELS = {
     "DystoniaNet": "auc",
     "PCA + logistic regression": "shallow_auc",
-    "true region means (ceiling)": "ceiling_auc",
+    "true region means (yardstick)": "yardstick_auc",
     "DystoniaNet, labels shuffled": "shuffled_auc",
 }
 #: Sets that neither training nor tuning sees.
@@ -228,9 +228,8 @@ def areas(predictions: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         if part["label"].nunique() < 2:
             row = {"estimate": np.nan, "low": np.nan, "high": np.nan, "method": "one class only"}
         else:
-            table = inference.by_case(
-                part["label"], part["id"], probability=part["probability"], seed=seed
-            )
+            scores = {"probability": part["probability"], "seed": seed, "unit": "subject"}
+            table = inference.by_case(part["label"], part["id"], **scores)
             row = table.iloc[0][["estimate", "low", "high", "method"]].to_dict()
         rows.append(dict(zip(("model", "effect", "seed"), keys, strict=True)) | row)
     return pd.DataFrame(rows).assign(n=predictions["id"].nunique())

@@ -49,8 +49,9 @@ def own_region_means(
 ) -> pd.DataFrame:
     """Return what six numbers per brain allow that only the phantom's maker knows.
 
-    A linear discriminant on the true mean of each subject's own six regions: a ceiling for what
-    the planted change of intensity can carry, not a method anyone could use.
+    A linear discriminant, learned from the training brains, on the true weighted mean of each
+    subject's own six regions: a yardstick beside the network, neither an upper bound of what the
+    scan holds nor a method anyone could use.
 
     Parameters
     ----------
@@ -71,10 +72,10 @@ def own_region_means(
     means = pd.read_csv(truth).pivot(index="subject_id", columns="region", values=column)
     features = means.loc[subjects["subject_id"]].to_numpy()
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-    return _learned(model, features, subjects, "true region means (ceiling)", seed)
+    return _learned(model, features, subjects, "true region means (yardstick)", seed)
 
 
-def ceilings(subjects: pd.DataFrame, folder: str | Path, *, seed: int = 0) -> list[pd.DataFrame]:
+def yardsticks(subjects: pd.DataFrame, folder: str | Path, *, seed: int = 0) -> list[pd.DataFrame]:
     """Return :func:`own_region_means` of each series; nothing for own scans.
 
     Parameters

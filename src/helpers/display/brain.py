@@ -17,7 +17,7 @@ GROUP_NAMES = {
 _MODEL_STYLE = (
     ("DystoniaNet", "o", PALETTE["model"]),
     ("PCA + logistic regression", "s", PALETTE["control"]),
-    ("true region means (ceiling)", "^", PALETTE["phantom"]),
+    ("true region means (yardstick)", "^", PALETTE["phantom"]),
     ("DystoniaNet, labels shuffled", "x", PALETTE["published"]),
 )
 
