@@ -346,7 +346,8 @@ def test_the_first_page_leads_to_all_notebooks(browser, html):
         addresses = [link.get_attribute("href") for link in page.locator("a.box").all()]
         assert sorted(addresses) == [f"../{name}.html" for name in NOTEBOOKS]
         page.locator("a.box").first.click()
-        assert page.locator("article h1").count() == 1
+        page.wait_for_url("**/notebooks/*.html")
+        page.locator("article h1").wait_for()
 
 
 def test_the_theme_can_be_changed(browser, html):

@@ -101,7 +101,7 @@ def test_without_a_file_the_next_preference_is_taken_and_the_message_says_why(tm
     chosen = networks.choose_weights(["imagenet", f"local:{tmp_path}", "random"], "VGG19", seed=9)
     assert chosen.kind == "random"
     assert "random weights (seed 9)" in chosen.message
-    assert "not in Keras's cache, and downloads are off" in chosen.message
+    assert "imagenet: not in Keras's cache" in chosen.message
     assert "no file vgg19_weights" in chosen.message
 
 

@@ -64,6 +64,13 @@ def test_all_wrong_values_are_listed_at_once(tmp_path):
         )
 
 
+def test_a_file_elsewhere_cannot_take_the_results_of_a_shipped_profile(tmp_path):
+    path = tmp_path / "demo.yml"
+    path.write_text("extends: tiny\n")
+    with pytest.raises(InvalidParameters, match="Give it another name"):
+        parameters.load(path)
+
+
 def test_yaml_tags_are_not_executed(tmp_path):
     with pytest.raises(InvalidParameters, match="not valid YAML"):
         _load(tmp_path, "seed: !!python/object/apply:os.getcwd []\n")

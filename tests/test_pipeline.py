@@ -226,12 +226,14 @@ def test_a_cohort_goes_on_after_an_interruption_and_starts_anew_for_another_seed
     def write_cohort(_profile, folder):
         found.append(sorted(path.name for path in folder.glob("*.dcm")))
         (folder / "one.dcm").touch()
+        (folder / "cohort.json").write_text('{"synthetic": true}')
 
     monkeypatch.setattr("helpers.phantom.thigh.write_cohort", write_cohort)
     tiny = parameters.load("tiny")
     for profile in (tiny, tiny, tiny.model_copy(update={"seed": 7})):
         pipeline.make_cohort(profile, "thigh")
     assert found == [[], ["one.dcm"], []]
+    assert "parameter seed" in (tmp_path / "tiny/cohort/thigh/cohort.json").read_text()
 
 
 def test_wrong_parameters_stop_before_anything_runs(repository, tmp_path):
@@ -247,6 +249,16 @@ def test_wrong_parameters_stop_before_anything_runs(repository, tmp_path):
     assert done.returncode == 1
     assert "training.learning_rate = -1.0" in done.stderr
     assert not (repository / "results/wrong").exists()
+
+
+def test_files_named_in_the_parameters_are_looked_for_before_anything_runs():
+    tiny = parameters.load("tiny")
+    cohort = tiny.cohort.model_copy(update={"thigh_source": "own_data/nowhere"})
+    with pytest.raises(FileNotFoundError, match=r"cohort\.thigh_source: .*own_data/nowhere"):
+        pipeline.check_files(tiny.model_copy(update={"cohort": cohort}))
+    readers = tiny.readers.model_copy(update={"reads_csv": "reads.csv"})
+    with pytest.raises(FileNotFoundError, match=r"readers\.reads_csv"):
+        pipeline.check_files(tiny.model_copy(update={"readers": readers}))
 
 
 def test_every_notebook_of_the_order_exists_and_imports_helpers():

@@ -100,6 +100,37 @@ def test_a_figure_is_stored_with_its_numbers_and_closed(run, shown):
     assert plt.get_fignums() == []
 
 
+def test_an_empty_table_says_so_because_a_page_cannot_show_it(run, shown):
+    run.table(pd.DataFrame(columns=["Tissue", "Share"]), "tissues")
+    text = (run.folder / "tables/03_tissues.csv").read_text()
+    assert text == "Tissue,Share\nnone,none\n"
+
+
+@pytest.mark.parametrize(("synthetic", "offered"), [(True, True), (False, False)])
+def test_rows_of_an_authors_people_are_not_offered_for_download(run, shown, synthetic, offered):
+    cohort = run.folder / "cohort/thigh/cohort.json"
+    cohort.write_text(json.dumps({"synthetic": synthetic}))
+    mine = record.Run("01_cohort_tables", profile="tiny", seed=1)
+    mine.figure(plt.figure(), "ages", data=pd.DataFrame({"case_id": ["a"], "age_years": [8]}))
+    assert (run.folder / "tables/01_ages_figure.csv").exists() == offered
+    assert (shown[0][1]["passport"]["data"] is not None) == offered
+
+
+def test_words_of_a_rule_are_stored_and_quoted(run, shown):
+    run.words("nb03.verdict", "its interval excludes chance", basis="the plan")
+    assert _saved(run)[0]["words"] == "its interval excludes chance"
+    assert "excludes chance" in shown[0][0][f"{record.GLUE_PREFIX}text/html"]
+
+
+def test_weights_are_those_of_the_run_for_what_is_measured_here(run, shown):
+    run.weights = "random"
+    run.number("nb03.a", 1)
+    run.number("nb03.b", 1, label="recomputed")
+    run.number("nb03.c", 1, weights="")
+    assert [item["weights"] for item in _saved(run)] == ["random", "", ""]
+    assert "phantom, random weights" in shown[0][0][f"{record.GLUE_PREFIX}text/html"]
+
+
 def test_a_missing_input_names_the_command_that_makes_it(run):
     with pytest.raises(record.MissingInput) as caught:
         run.need("images.csv")

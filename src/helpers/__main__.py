@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         profile = parameters.load(options.profile)
         return options.command(profile, options) or 0
-    except (InvalidParameters, RuntimeError, FileNotFoundError, ValueError) as error:
+    except (InvalidParameters, RuntimeError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -62,6 +62,7 @@ def _make(profile: Profile, options: argparse.Namespace) -> int:
     with _only_run(profile):
         if not page.exists():
             book.built_mark(profile.name).unlink(missing_ok=True)
+        pipeline.check_files(profile)
         pipeline.fetch_weights(profile)
         status = _snakemake(options.profile).returncode
     if status:
@@ -71,8 +72,12 @@ def _make(profile: Profile, options: argparse.Namespace) -> int:
 
 
 def _plan(profile: Profile, options: argparse.Namespace) -> int:
+    from helpers import pipeline
+
+    pipeline.check_files(profile)
     done = _snakemake(options.profile, "--dry-run", "--quiet", "host", capture=True)
-    print(_reasons(done.stdout + done.stderr) if done.returncode == 0 else done.stderr)
+    log = done.stdout + done.stderr
+    print(_reasons(log) if done.returncode == 0 else log)
     return done.returncode
 
 

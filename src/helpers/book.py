@@ -126,11 +126,10 @@ def stage(profile_name: str) -> Path:
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(root / name, source)
     shutil.copytree(root / "book", source / "book")
-    for name in ("tables", "figures"):
-        if (results / name).is_dir():
-            shutil.copytree(results / name, source / name)
-        (source / name).mkdir(exist_ok=True)
+    (source / "tables").mkdir()
     notebooks = _executed(results / "executed", source / "_toc.yml", profile_name)
+    for name in _tables_named_in(notebooks):
+        shutil.copy(results / name, source / "tables")
     _stage_texts(source, notebooks)
     _write_rows(source / "tables" / "book_runs.csv", _run_rows(notebooks))
     _write_rows(source / "tables" / "book_versions.csv", _version_rows())
@@ -149,6 +148,13 @@ def _executed(folder: Path, toc: Path, profile_name: str) -> dict[str, nbformat.
             + f"\nRun: make book PROFILE={profile_name}"
         )
     return {n: nbformat.read(folder / f"{Path(n).name}.ipynb", as_version=4) for n in names}
+
+
+def _tables_named_in(notebooks: dict[str, nbformat.NotebookNode]) -> list[str]:
+    """Return the tables that passports of this run name; a leftover of an earlier run is none."""
+    outputs = [o for book in notebooks.values() for c in book.cells for o in c.get("outputs", [])]
+    passports = [output.get("metadata", {}).get("passport") or {} for output in outputs]
+    return sorted({passport["data"] for passport in passports if passport.get("data")})
 
 
 def _stage_texts(source: Path, notebooks: dict[str, nbformat.NotebookNode]) -> None:

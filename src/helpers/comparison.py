@@ -108,6 +108,48 @@ def measured(
     return pd.concat(parts, ignore_index=True)
 
 
+def beyond_age_and_sex(
+    predictions: dict[str, pd.DataFrame],
+    name: str,
+    images: pd.DataFrame,
+    cases: pd.DataFrame,
+    *,
+    seed: int,
+) -> tuple[inference.Interval, str]:
+    """Return how much larger a network's area is than that of age and sex, and what it means.
+
+    Parameters
+    ----------
+    predictions : dict of str to DataFrame
+        Networks and :func:`without_images`.
+    name : str
+        The network.
+    images, cases : DataFrame
+        ``images.csv`` and ``cases.csv``.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    Interval, str
+        The paired difference, and the words of the analysis plan's second rule.
+    """
+    scored = [
+        accuracy.scored_images(predictions[model], images, cases).set_index("image_id")
+        for model in (name, AGE_AND_SEX)
+    ]
+    test, other = scored[0], scored[1]["probability"].reindex(scored[0].index)
+    found = inference.auc_difference(
+        test["label"], test["probability"], other, test["case_id"], seed=seed
+    )
+    if found.low > 0:
+        return found, "it does better than age and sex alone"
+    return found, (
+        "it is not shown to do better than age and sex alone, so it is no evidence that the "
+        "network reads muscle"
+    )
+
+
 def published(names: list[str]) -> pd.DataFrame:
     """Return the printed rows of Table 1.
 

@@ -1,7 +1,7 @@
 """DystoniaNet's stand-in: four convolutional layers, two dense layers, one probability.
 
-Published: four times convolution, ReLU and max pooling in three dimensions, then a dense layer
-for features and a dense layer for the decision. Everything else is an assumption and a named
+Published: four convolutional and two dense layers (poster), with ReLU and max pooling after each
+convolution (an opinion on the paper). Everything else is an assumption and a named
 parameter: filters, 3 x 3 x 3 kernels, pooling by 2, batch normalisation after pooling, dense
 units, sigmoid output, cross-entropy, Adam with a cosine schedule, epochs, batch size.
 """

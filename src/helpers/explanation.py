@@ -157,7 +157,11 @@ def examples(test: pd.DataFrame, *, per_group: int, seed: int) -> pd.DataFrame:
 def explain(
     model: keras.Model, name: str, rows: pd.DataFrame, table: pd.DataFrame, folder: Path
 ) -> list[dict]:
-    """Return leg images and their maps in source pixels.
+    """Return leg images and their maps, relative to the mean map, in source pixels.
+
+    The zero of a class activation map means nothing by itself: the bias can be large and cancel
+    the map's mean. So the mean map of the given images is subtracted place by place; what is
+    left argues for dystrophinopathy more, or less, than the same place of an average image.
 
     Parameters
     ----------
@@ -175,11 +179,13 @@ def explain(
     Returns
     -------
     list of dict
-        One a row: its columns, slice_id, box, leg and activation (rows, columns), logit.
+        One a row: its columns, slice_id, box, leg and activation (rows, columns), and the
+        logit, which comes from the whole map.
     """
     places = rows[["image_id"]].merge(table, on="image_id", how="left", validate="1:1")
     ready = features.network_input(name, places, folder, input_pixels=model.input_shape[1])
     maps, logits = class_activation(model, ready)
+    maps = maps - maps.mean(axis=0)
     found = []
     for row, place, activation, logit in zip(
         rows.to_dict("records"), places.itertuples(), maps, logits, strict=True
@@ -191,6 +197,31 @@ def explain(
         about = {"slice_id": place.slice_id, "box": features.box(place), "logit": logit}
         found.append(row | about | {"leg": leg, "activation": fine})
     return found
+
+
+def chosen(explained: list[dict], drawn: pd.DataFrame) -> list[dict]:
+    """Return the maps of the drawn images, each with its group.
+
+    Parameters
+    ----------
+    explained : list of dict
+        From :func:`explain`.
+    drawn : DataFrame
+        From :func:`examples`.
+
+    Returns
+    -------
+    list of dict
+        In the order of ``drawn``.
+
+    Examples
+    --------
+    >>> drawn = pd.DataFrame({"image_id": ["b"], "group": ["missed"]})
+    >>> chosen([{"image_id": "a"}, {"image_id": "b"}], drawn)
+    [{'image_id': 'b', 'group': 'missed'}]
+    """
+    by_id = {item["image_id"]: item for item in explained}
+    return [by_id[row.image_id] | {"group": row.group} for row in drawn.itertuples()]
 
 
 def largest_gap(explained: list[dict]) -> float:
@@ -316,6 +347,32 @@ def ratios(table: pd.DataFrame, tissue: str) -> dict[str, inference.Interval]:
         for group, row in zip(rows.index, rows.to_numpy(), strict=True)
     }
     return {call: found.get(call, nothing) for call in CALLS}
+
+
+def most_enriched(table: pd.DataFrame) -> dict[str, str]:
+    """Return the tissue with the highest ratio for each kind of call.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`enrichment`.
+
+    Returns
+    -------
+    dict of str to str
+        By :data:`CALLS`: the tissue and its ratio; ``"no tissue"`` where there is none.
+
+    Examples
+    --------
+    >>> rows = {"group": [CALLS[0]] * 2, "tissue": ["femur", "skin"], "estimate": [0.5, 2.0]}
+    >>> most_enriched(pd.DataFrame(rows))[CALLS[0]]
+    'skin (2.00)'
+    """
+    found = dict.fromkeys(CALLS, "no tissue")
+    for group, part in table.dropna(subset="estimate").groupby("group"):
+        top = part.loc[part["estimate"].idxmax()]
+        found[group] = f"{top['tissue']} ({top['estimate']:.2f})"
+    return found
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

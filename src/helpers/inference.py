@@ -562,6 +562,49 @@ def case_weights(
     return weights
 
 
+def auc_difference(
+    label: ArrayLike,
+    probability: ArrayLike,
+    other: ArrayLike,
+    case: ArrayLike,
+    *,
+    replicates: int = 2000,
+    seed: int,
+) -> Interval:
+    """Return how much larger one area under the ROC curve is than another on the same images.
+
+    Both areas are taken on the same resampled cases, so that what the two have in common
+    cancels.
+
+    Parameters
+    ----------
+    label : array-like of 0 or 1, shape (n,)
+        Diagnosis of each image.
+    probability, other : array-like, shape (n,)
+        Scores of the two models.
+    case : array-like, shape (n,)
+        The person each image belongs to.
+    replicates : int
+        Resampled cohorts, drawn within each diagnosis.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    Interval
+        Difference of the areas, percentile interval.
+
+    Examples
+    --------
+    >>> auc_difference([0, 1, 0, 1], [0.1, 0.9, 0.2, 0.8], [0.1, 0.9, 0.2, 0.8], "abcd", seed=1)[0]
+    0.0
+    """
+    case = np.asarray(list(case))
+    weights = case_weights(case, stratum=label, replicates=replicates, seed=seed)
+    areas = [_weighted_auc(label, score, case, weights) for score in (probability, other)]
+    return percentiles(areas[0] - areas[1], cases=weights.shape[1])
+
+
 def against_chance(low: float, high: float, *, chance: float = 0.5) -> str:
     """Return what the analysis plan's rule says of an area under the ROC curve.
 
@@ -575,23 +618,23 @@ def against_chance(low: float, high: float, *, chance: float = 0.5) -> str:
     Returns
     -------
     str
-        Words that follow "by the plan's rule".
+        Words for a sentence about the area.
 
     Examples
     --------
     >>> against_chance(0.64, 0.95)
-    'the interval excludes chance, so the method passes on this cohort'
+    'its interval excludes chance'
     >>> against_chance(0.46, 0.80)
-    'the interval includes chance, so the method fails on this cohort'
+    'its interval includes chance, so it fails'
     >>> against_chance(0.10, 0.30)
-    'the interval lies below chance, so the method fails on this cohort'
+    'its interval lies below chance, so it fails'
     """
     if not np.isfinite([low, high]).all():
-        return "no interval can be given, so nothing follows"
+        return "it has no interval, so nothing follows"
     if low > chance:
-        return "the interval excludes chance, so the method passes on this cohort"
+        return "its interval excludes chance"
     where = "lies below" if high < chance else "includes"
-    return f"the interval {where} chance, so the method fails on this cohort"
+    return f"its interval {where} chance, so it fails"
 
 
 def middle(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:

@@ -176,7 +176,7 @@ def choose_weights(
             identity = f"{kind}:{_md5(file)}"
             found = f"{kind} weights from {file.name}"
             return Weights(kind, file, None, identity, _told(name, found, refused))
-        refused.append(f"{kind}: {why_not}")
+        refused.append(f"{kind.partition(':')[0]}: {why_not}")
     raise WeightsError(
         f"{name}: no weights. {'; '.join(refused)}. Add 'random' to the list of weights, put "
         f"{architecture.weights_file} into {paths.keras_cache()}, or set weights_download_seconds."
@@ -293,7 +293,7 @@ def check_size(model: keras.Model, name: str) -> int:
         raise RuntimeError(
             f"{name} has {found[0]:,} parameters and {found[1]} channels, expected "
             f"{expected.parameters:,} and {expected.channels}: another Keras than "
-            "requirements.lock names? Run: make env"
+            "requirements.lock names? Remove .venv and run: make book"
         )
     return found[0]
 
@@ -327,7 +327,7 @@ def _told(name: str, found: str, refused: list[str]) -> str:
 
 def _from_keras(architecture: Architecture, name: str, seconds: int) -> tuple[Path | None, str]:
     file = paths.keras_cache() / architecture.weights_file
-    why_not = "not in Keras's cache, and not downloaded (weights_download_seconds is 0)"
+    why_not = "not in Keras's cache"
     if not file.is_file() and seconds > 0:
         why_not = _download(name, file, seconds)
     if not file.is_file():

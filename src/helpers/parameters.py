@@ -221,6 +221,11 @@ def load(profile: str | Path) -> Profile:
     {'default': 64, 'InceptionV3': 80}
     """
     path = file_of(profile)
+    shipped = paths.root() / "parameters" / path.name
+    if shipped.is_file() and shipped.resolve() != path.resolve():
+        raise InvalidParameters(
+            f"{path} would share its results with parameters/{path.name}. Give it another name."
+        )
     content = _merged(path, seen=())
     problems = list(_unknown_and_missing(content, Profile, ""))
     if not problems:

@@ -62,7 +62,7 @@ def results(profile: str) -> Path:
     'demo'
     """
     base = os.environ.get("PAPER_RESULTS")
-    return (Path(base) if base else root() / "results") / profile
+    return root() / (base or "results") / profile
 
 
 def keras_cache() -> Path:

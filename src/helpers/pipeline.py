@@ -16,6 +16,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import psutil
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -55,21 +56,27 @@ COHORTS = ("thigh", "brain")
 STEPS = (
     Step("01_cohort_tables", ("cohort_thigh", "cohort_brain")),
     Step("02_roi_extraction", ("cohort_thigh",), ("images.csv",), threads=2),
-    Step("03_backbone_comparison", ("02_roi_extraction",), threads=2),
+    Step("03_backbone_comparison", ("cohort_thigh", "02_roi_extraction"), threads=2),
     Step(
         "04_resnet50_training",
-        ("03_backbone_comparison",),
+        ("cohort_thigh", "02_roi_extraction", "03_backbone_comparison"),
         ("predictions/04_resnet50.csv", "models/resnet50.keras"),
     ),
-    Step("05_reader_comparison", ("04_resnet50_training",)),
-    Step("06_dmd_bmd_breakdown", ("04_resnet50_training",)),
+    Step("05_reader_comparison", ("cohort_thigh", "02_roi_extraction", "04_resnet50_training")),
+    Step("06_dmd_bmd_breakdown", ("cohort_thigh", "02_roi_extraction", "04_resnet50_training")),
     Step(
         "07_dystonianet",
         ("cohort_brain",),
         ("predictions/07_dystonianet.csv", "models/dystonianet.keras"),
         threads=2,
     ),
-    Step("08_cam_visualization", ("04_resnet50_training", "07_dystonianet")),
+    Step(
+        "08_cam_visualization",
+        (
+            *("cohort_thigh", "cohort_brain", "02_roi_extraction"),
+            *("04_resnet50_training", "07_dystonianet"),
+        ),
+    ),
 )
 
 #: The module that makes or imports each cohort.
@@ -128,7 +135,7 @@ def stamps_of_notebook(profile: Profile, name: str) -> list[str]:
     stamps = {f"notebook {name}": staleness.of_notebook(source)}
     stamps |= {f"parameter {key}": staleness.of_value(value) for key, value in values.items()}
     if values.get("reads_csv"):
-        stamps["file reads_csv"] = staleness.of_file(paths.root() / str(values["reads_csv"]))
+        stamps["file reads_csv"] = staleness.of_file(_reads_of(profile))
     if "weights" in values:
         stamps["weights on this machine"] = _weights_here(values["weights"])
     return _lines(stamps | staleness.of_modules(modules))
@@ -155,7 +162,8 @@ def stamps_of_cohort(profile: Profile, part: str) -> list[str]:
     mine = {k: v for k, v in values.items() if k not in _BELONGS[other]}
     stamps = {f"parameter {key}": staleness.of_value(value) for key, value in mine.items()}
     if source != "phantom":
-        stamps[f"folder {source}"] = staleness.of_folder(paths.root() / source)
+        folder = paths.root() / Path(source).expanduser()
+        stamps[f"folder {source}"] = staleness.of_folder(folder)
     return _lines(stamps | staleness.of_modules([module]))
 
 
@@ -180,6 +188,36 @@ def stamps_of_book() -> list[str]:
     return _lines(stamps | staleness.of_modules(["helpers.book"]))
 
 
+def check_files(profile: Profile) -> None:
+    """Check that the files and folders which the parameters name exist.
+
+    Parameters
+    ----------
+    profile : Profile
+        The run's parameters.
+
+    Raises
+    ------
+    FileNotFoundError
+        Naming the parameter, what it says and where that was looked for.
+    """
+    wanted = {f"cohort.{part}_source": _source(profile, part) for part in COHORTS}
+    named = {name: value for name, value in wanted.items() if value != "phantom"}
+    places = {name: paths.root() / Path(value).expanduser() for name, value in named.items()}
+    if profile.readers.reads_csv:
+        places["readers.reads_csv"] = _reads_of(profile)
+    for name, place in places.items():
+        if not place.exists():
+            raise FileNotFoundError(
+                f"{name}: {place} does not exist. Relative paths start at the repository's top "
+                "folder. Nothing was run; correct the parameters file."
+            )
+
+
+def _reads_of(profile: Profile) -> Path:
+    return paths.root() / Path(profile.readers.reads_csv).expanduser()
+
+
 def fetch_weights(profile: Profile) -> None:
     """Download the ImageNet weights that are not yet in Keras's cache, if the profile allows it.
 
@@ -188,8 +226,9 @@ def fetch_weights(profile: Profile) -> None:
     profile : Profile
         The run's parameters. Nothing else in a run needs the network.
     """
-    seconds, wanted = profile.machine.weights_download_seconds, profile.backbones.networks
-    if seconds == 0 or profile.backbones.weights[0] != "imagenet":
+    seconds = profile.machine.weights_download_seconds
+    wanted = dict.fromkeys(("ResNet50", *profile.backbones.networks))
+    if seconds == 0 or "imagenet" not in profile.backbones.weights:
         return
     from helpers import networks
 
@@ -198,6 +237,8 @@ def fetch_weights(profile: Profile) -> None:
             profile.backbones.weights, name, download_seconds=seconds, seed=profile.seed
         )
         say(f"      weights  {chosen.message}")
+        if chosen.kind != "imagenet":  # no network, or another kind is preferred
+            return
 
 
 def make_cohort(profile: Profile, part: str) -> None:
@@ -225,6 +266,11 @@ def make_cohort(profile: Profile, part: str) -> None:
     module = import_module(COHORT_MODULES[part, synthetic])
     with _timed(f"      cohort {part}"):
         (module.write_cohort if synthetic else module.import_own)(profile, folder)
+    # Snakemake compares this file's content: it has to change whenever the cohort may have.
+    about = folder / "cohort.json"
+    content = json.loads(about.read_text()) | {"stamps": json.loads(current)}
+    with paths.atomic_path(about) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def execute(profile: Profile, name: str) -> None:
@@ -264,6 +310,11 @@ def execute(profile: Profile, name: str) -> None:
                 config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
+        except DeadKernelError:
+            raise NotebookFailed(
+                f"\n{name} stopped: its process was ended from outside, most often because memory "
+                f"ran out. Free some, then: make book PROFILE={profile.name}"
+            ) from None
         except PapermillExecutionError as error:
             failed = folder / "failed" / f"{name}.ipynb"
             failed.parent.mkdir(parents=True, exist_ok=True)
@@ -366,7 +417,8 @@ def _clean(notebook: nbformat.NotebookNode, values: dict, *, run: dict) -> None:
             cell.source = "\n".join(_with_value(ln, values) for ln in cell.source.splitlines())
     text = nbformat.writes(notebook)
     for place, name in ((str(paths.root()), "."), (sys.prefix, "python"), (str(Path.home()), "~")):
-        text = text.replace(json.dumps(place)[1:-1], name)
+        if len(place) > 1:  # a home folder may be "/"
+            text = text.replace(json.dumps(place)[1:-1], name)
     cleaned = nbformat.reads(text, as_version=4)
     notebook.cells, notebook.metadata = cleaned.cells, cleaned.metadata
 
@@ -380,7 +432,10 @@ def _with_value(line: str, values: dict) -> str:
     if not equals or name not in values:
         return line
     comment = rest[rest.rindex("#") :] if "#" in rest else ""
-    return f"{name} = {values[name]!r}  {comment}".rstrip()
+    value = values[name]
+    if isinstance(value, str) and Path(value).is_absolute():
+        value = Path(value).name
+    return f"{name} = {value!r}  {comment}".rstrip()
 
 
 def _name_cells(notebook: nbformat.NotebookNode, numbers: Path) -> None:

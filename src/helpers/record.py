@@ -21,16 +21,16 @@ from helpers import claims, display, paths
 LABELS = ("published", "recomputed", "phantom", "your data")
 GLUE_PREFIX = "application/papermill.record/"
 
+#: Columns that make a row one about a person.
+PERSONAL = {"case_id", "subject_id", "image_id", "slice_id", "id"}
+
 #: The step that makes each file another notebook needs.
 MADE_BY = {
     "cohort/thigh": "cohort",
     "cohort/brain": "cohort",
     "images.csv": "02_roi_extraction",
-    "features": "03_backbone_comparison",
-    "predictions/03": "03_backbone_comparison",
     "predictions/04": "04_resnet50_training",
     "models/resnet50": "04_resnet50_training",
-    "predictions/07": "07_dystonianet",
     "models/dystonianet": "07_dystonianet",
 }
 
@@ -271,6 +271,8 @@ class Run:
             As for :meth:`number`.
         """
         path = self._file("tables", name, ".csv")
+        if frame.empty:  # Sphinx refuses a table without a body
+            frame = pd.DataFrame([dict.fromkeys(frame.columns, "none")])
         _write_csv(frame, path)
         passport = self._passport("table", name, label, basis, weights, data=path)
         text = frame.to_html(index=False, escape=True, border=0)
@@ -296,7 +298,8 @@ class Run:
         name : str
             Short name; the file is ``figures/<NN>_<name>.png``.
         data : DataFrame, optional
-            What the figure shows, for the download.
+            What the figure shows, for the download; rows of an author's own people are not
+            offered, since a book is made to be shared.
         label, basis, weights : str, optional
             As for :meth:`number`.
         """
@@ -305,7 +308,7 @@ class Run:
         with paths.atomic_path(path) as temporary:
             temporary.write_bytes(image)
         source = None
-        if data is not None:
+        if data is not None and not self._is_about_people(data):
             source = self._file("tables", f"{name}_figure", ".csv")
             _write_csv(data, source)
         passport = self._passport("figure", name, label, basis, weights, data=source)
@@ -324,6 +327,9 @@ class Run:
         if chosen not in LABELS:
             raise ValueError(f"Evidence label {chosen!r}: expected one of {', '.join(LABELS)}.")
         return chosen
+
+    def _is_about_people(self, data: pd.DataFrame) -> bool:
+        return self.label == "your data" and not PERSONAL.isdisjoint(data.columns)
 
     def _weights(self, weights: str | None, label: str | None) -> str:
         measured_here = label in (None, self.label)

@@ -52,7 +52,7 @@ def activation_grid(examples: list[dict]) -> Figure:
             fontsize=9,
         )
     bar = ScalarMappable(norm, "RdBu_r")
-    label = "Contribution to the logit: below zero against, above zero for dystrophinopathy"
+    label = "Contribution to the logit, less the mean map: above zero for dystrophinopathy"
     figure.colorbar(bar, ax=axes, location="bottom", label=label, fraction=0.03, aspect=50)
     return figure
 

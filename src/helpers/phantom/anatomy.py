@@ -14,7 +14,7 @@ and sex, the subcutaneous thickness and everything in :data:`SPECIFICATION` with
 is an assumption (``data/thigh_facts.csv`` says which numbers were measured).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -43,6 +43,11 @@ SPECIFICATION = {
     "subcutaneous_girl_below_15_mm": [13.0, 2.5, 8, 18],
     "subcutaneous_medial_posterior_excess": 0.35,
     "compartment_over_muscle_area": 1.075,
+    # The atlas gives one ratio of muscle area a disease. Without a spread between people the
+    # width of the fat seams would tell the disease apart; it gets the spread of measured muscle
+    # shares, below the ratio at which no seam is left.
+    "atrophy_sd_log": 0.12,
+    "atrophy_highest": 1.1,
     # The compartment shrinks less than the atrophic muscle in it; fat takes the room.
     "compartment_atrophy_exponent": 0.6,
     "vastus_intermedius_extent_mm": 260.0,
@@ -185,11 +190,12 @@ def draw_body(*, diagnosis: str, sex: str, age_years: float, rng: np.random.Gene
     area *= 1 - spec["muscle_loss_per_year_after_45"] * max(0.0, age_years - 45)
     area *= np.exp(spec["muscle_area_sd_log"] * rng.standard_normal())
     shares = geometry().area_fraction * np.exp(spec["muscle_share_sd_log"] * rng.standard_normal(n))
+    shares /= shares.sum()
     stature = _grown(spec["bone_growth"][sex], age_years)
     femur = spec["femur_mm"][sex] * stature * np.exp(spec["femur_sd_log"] * rng.standard_normal())
-    return Body(
+    drawn = Body(
         area_cm2=area,
-        shares=shares / shares.sum(),
+        shares=shares,
         atrophy=fat.atlas().loc[diagnosis].csa_ratio.loc[list(fat.MUSCLES)],
         subcutaneous_mm=_subcutaneous(diagnosis, sex, age_years, rng),
         femur_mm=femur,
@@ -199,6 +205,13 @@ def draw_body(*, diagnosis: str, sex: str, age_years: float, rng: np.random.Gene
         waves=_waves(rng),
         rotation_deg=tuple(rng.normal(*spec["rotation_outward_deg"], 2)),
     )
+    # Drawn last, so that everything above stays as it was without this spread.
+    return replace(drawn, atrophy=drawn.atrophy * _atrophy_of_person(drawn, rng))
+
+
+def _atrophy_of_person(body: Body, rng: np.random.Generator) -> float:
+    factor = np.exp(SPECIFICATION["atrophy_sd_log"] * rng.standard_normal())
+    return min(factor, SPECIFICATION["atrophy_highest"] / float((body.shares * body.atrophy).sum()))
 
 
 def draw_leg(

@@ -27,7 +27,7 @@ from helpers.phantom import anatomy, cases, dicom, fat, physics
 from helpers.phantom.anatomy import Body, Leg
 
 SPECIFICATION = {
-    "version": 1,
+    "version": 2,
     "slice_spacing_mm": 10.0,
     "slice_thickness_mm": 8.0,
     # Spacing of the pixel rows follows the smallest field of view that holds both legs.
