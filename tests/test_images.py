@@ -105,6 +105,16 @@ def test_errors_name_the_file_and_what_was_expected(stored, tmp_path):
         images.read_slice(save(stored, tmp_path / "b.dcm"))
 
 
+def test_the_first_readable_slice_is_found(stored, tmp_path):
+    (tmp_path / "text.dcm").write_text("no image")
+    save(stored, tmp_path / "a.dcm")
+    slices = pd.DataFrame({"file": ["text.dcm", "a.dcm"], "frame": 0})
+    found = images.first_readable(slices, folder=tmp_path)
+    assert np.array_equal(found.pixels, images.read_slice(tmp_path / "a.dcm").pixels)
+    with pytest.raises(images.UnreadableImage, match=r"text\.dcm"):
+        images.first_readable(slices.head(1), folder=tmp_path)
+
+
 def test_a_cut_leg_is_square_scaled_and_not_distorted():
     pixels = np.zeros((40, 40))
     pixels[10:20, 5:35] = np.linspace(1, 2, 30)

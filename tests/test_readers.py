@@ -167,6 +167,14 @@ def test_a_missing_column_is_named_with_those_found():
         readers.checked(reads_of([]).drop(columns="call"), ["x"])
 
 
+def test_a_file_without_rows_or_without_a_table_is_refused(tmp_path):
+    with pytest.raises(readers.InvalidReads, match="it has no rows"):
+        readers.checked(reads_of([]), ["x"])
+    (tmp_path / "reads.csv").write_text("")
+    with pytest.raises(readers.InvalidReads, match="not a table"):
+        readers.load(tmp_path / "reads.csv", ["x"])
+
+
 def test_a_file_is_read_and_a_missing_one_named(tmp_path):
     path = tmp_path / "reads.csv"
     reads_of([("A", "x", 1), ("B", "x", 0)]).to_csv(path, index=False)

@@ -14,7 +14,7 @@ import pandera.pandas as pa
 from nibabel import processing
 from scipy import ndimage
 
-from helpers import paths
+from helpers import cohort, images, paths
 
 GROUPS = ("LD", "CD", "BSP", "control")
 SPLITS = ("training", "optimisation", "validation", "held_out_controls")
@@ -42,14 +42,18 @@ SUBJECTS = pa.DataFrameSchema(
         "subject_id": pa.Column(str, unique=True),
         "group": pa.Column(str, pa.Check.isin(GROUPS)),
         "sex": pa.Column(str, pa.Check.isin(["F", "M"])),
-        "age_years": pa.Column(float, pa.Check.in_range(0, 120), coerce=True),
-        "site": pa.Column(str, coerce=True),
+        "age_years": pa.Column(float, pa.Check.in_range(0, 120)),
+        "site": pa.Column(str),
         "split": pa.Column(str, pa.Check.isin(SPLITS)),
         "file": pa.Column(str),
         "file_exaggerated": pa.Column(str, required=False),
     },
-    strict=False,
+    coerce=True,
 )
+
+
+#: What an author's table must have; a second series of scans is the phantom's alone.
+OWN_COLUMNS = [name for name, column in SUBJECTS.columns.items() if column.required]
 
 
 class UnusableBrains(ValueError):
@@ -72,19 +76,11 @@ def read_subjects(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     UnusableBrains
-        Listing every problem of the table.
+        Listing every problem of the table; :class:`helpers.cohort.InvalidCohort` when it is none.
     """
-    table = pd.read_csv(path, dtype={"subject_id": str, "site": str})
-    try:
-        table = SUBJECTS.validate(table, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        lines = [_sentence(row) for row in error.failure_cases.to_dict("records")]
-        listing = "\n".join(f"  - {line}" for line in dict.fromkeys(lines))
-        raise UnusableBrains(
-            f"{Path(path).name} cannot be used:\n{listing}\n"
-            f"Expected columns: {', '.join(SUBJECTS.columns)}; groups: {', '.join(GROUPS)}; "
-            f"sets: {', '.join(SPLITS)}. Correct the table and run the same command again."
-        ) from error
+    table = cohort.read_table(Path(path), text=["subject_id", "site"])
+    _stop_at(cohort.table_problems(table, SUBJECTS), Path(path).name)
+    table = SUBJECTS.validate(table)
     return table.assign(patient=(table["group"] != "control").astype(int))
 
 
@@ -420,25 +416,25 @@ def import_own(profile, folder: str | Path) -> None:
     UnusableBrains
         Listing every problem of the table and of the files.
     """
-    source = Path(profile.cohort.brain_source)
-    source = (source if source.is_absolute() else paths.root() / source).resolve()
+    source = (paths.root() / Path(profile.cohort.brain_source).expanduser()).resolve()
     if not (source / "subjects.csv").is_file():
         raise UnusableBrains(
             f"No subjects.csv in {source}. Expected a table with the columns "
-            f"{', '.join(SUBJECTS.columns)}. Set cohort.brain_source to the folder that holds it."
+            f"{', '.join(OWN_COLUMNS)}. Set cohort.brain_source to the folder that holds it."
         )
-    subjects = read_subjects(source / "subjects.csv")
+    subjects = cohort.read_table(source / "subjects.csv", text=["subject_id", "site"])
+    problems = [f"subjects.csv: {text}" for text in cohort.table_problems(subjects, SUBJECTS)]
+    files = subjects["file"].dropna().astype(str) if "file" in subjects else pd.Series(dtype=str)
+    unusable = [
+        f"row {index + 2}, {text}"
+        for index, name in files.items()
+        if (text := _problem(source / name))
+    ]
+    _stop_at(problems + unusable, f"{source}: {len(unusable)} of {len(files)} scans")
+    subjects = SUBJECTS.validate(subjects)[OWN_COLUMNS]
     subjects["file"] = [str(source / name) for name in subjects["file"]]
-    problems = [text for name in subjects["file"] if (text := _problem(Path(name)))]
-    if problems:
-        listing = "\n".join(f"  - {problem}" for problem in problems)
-        raise UnusableBrains(
-            f"{len(problems)} of {len(subjects)} scans cannot be used:\n{listing}\n"
-            f"Correct them, or take their rows out of subjects.csv, and run: "
-            f"make book PROFILE={profile.name}"
-        )
     with paths.atomic_path(Path(folder) / "subjects.csv") as temporary:
-        subjects.drop(columns="patient").to_csv(temporary, index=False)
+        subjects.to_csv(temporary, index=False)
     about = {"synthetic": False, "voxel_mm": profile.cohort.brain_voxel_mm, "seed": profile.seed}
     with paths.atomic_path(Path(folder) / "cohort.json") as temporary:
         temporary.write_text(json.dumps(about, indent=1) + "\n")
@@ -447,7 +443,7 @@ def import_own(profile, folder: str | Path) -> None:
 def _loaded(path: Path) -> nib.Nifti1Image:
     try:
         image = nib.as_closest_canonical(nib.load(path))
-    except (FileNotFoundError, nib.filebasedimages.ImageFileError, EOFError, OSError) as error:
+    except images.BROKEN as error:
         raise UnusableBrains(f"{path.name}: not readable as NIfTI ({error}).") from error
     if len(image.shape) == 4 and image.shape[3] == 1:
         image = nib.funcs.four_to_three(image)[0]
@@ -462,14 +458,20 @@ def _problem(path: Path) -> str | None:
     try:
         image = _loaded(path)
         values = np.asarray(image.dataobj)
-    except (UnusableBrains, OSError, EOFError) as error:
+    except UnusableBrains as error:
         return str(error)
+    except images.BROKEN as error:
+        return f"{path.name}: not readable to its end ({error})."
     if not np.isfinite(values).all() or np.ptp(values) == 0:
         return f"{path.name}: its intensities are all alike or not finite."
     return None
 
 
-def _sentence(row: dict) -> str:
-    if row["column"] is None or row["check"] == "column_in_dataframe":
-        return f"column {row['failure_case']!r} is missing"
-    return f"{row['column']}, row {row['index']}: {row['failure_case']!r} fails {row['check']}"
+def _stop_at(problems: list[str], name: str) -> None:
+    if problems:
+        listing = "\n".join(f"  - {problem}" for problem in problems)
+        raise UnusableBrains(
+            f"{name} cannot be used:\n{listing}\n"
+            f"Groups: {', '.join(GROUPS)}; sets: {', '.join(SPLITS)}. Correct the table or the "
+            "scans, or take their rows out, and run the same command again."
+        )

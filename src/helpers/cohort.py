@@ -5,7 +5,7 @@ cohort, synthetic or the author's own.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,20 @@ class InvalidCohort(ValueError):
     """A cohort table cannot be used; the message lists every problem found."""
 
 
+def _label_fits(cases: pd.DataFrame) -> pd.Series:
+    # A cell that is wrong by itself is reported as such, and not a second time here.
+    table = cases.reindex(columns=["diagnosis", "dystrophinopathy"])
+    label = pd.to_numeric(table.dystrophinopathy, errors="coerce")
+    usable = table.diagnosis.isin(DIAGNOSES) & label.isin([0, 1])
+    return ~usable | ((label == 1) == table.diagnosis.isin(DYSTROPHINOPATHIES))
+
+
+def _course_within_age(cases: pd.DataFrame) -> pd.Series:
+    table = cases.reindex(columns=["age_years", "disease_course_years"])
+    numbers = table.apply(pd.to_numeric, errors="coerce")
+    return ~(numbers.disease_course_years > numbers.age_years)
+
+
 CASES = pa.DataFrameSchema(
     {
         "case_id": pa.Column(str, unique=True),
@@ -41,13 +55,10 @@ CASES = pa.DataFrameSchema(
     },
     checks=[
         pa.Check(
-            lambda d: (d.dystrophinopathy == 1) == d.diagnosis.isin(DYSTROPHINOPATHIES),
+            _label_fits,
             error="dystrophinopathy must be 1 for DMD and BMD and 0 for all others",
         ),
-        pa.Check(
-            lambda d: ~(d.disease_course_years > d.age_years),
-            error="disease_course_years exceeds age_years",
-        ),
+        pa.Check(_course_within_age, error="disease_course_years exceeds age_years"),
     ],
     coerce=True,
 )
@@ -105,6 +116,63 @@ def published_cells() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def read_table(path: Path, *, text: list[str]) -> pd.DataFrame:
+    """Read a table that an author may have written.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file.
+    text : list of str
+        Columns of codes that may look like numbers.
+
+    Returns
+    -------
+    DataFrame
+        As it stands in the file.
+
+    Raises
+    ------
+    InvalidCohort
+        When the file is no table.
+    """
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
+    except ValueError as error:  # pandas' errors of parsing, and those of the encoding
+        _stop_at([f"it is not a table in CSV, UTF-8: {error}"], path.name)
+    if not isinstance(table.index, pd.RangeIndex):
+        _stop_at(["its rows have more values than its first line has names"], path.name)
+    return table
+
+
+def table_problems(table: pd.DataFrame, schema: pa.DataFrameSchema) -> list[str]:
+    """Return everything a table has wrong, one sentence each.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`read_table` returns it.
+    schema : pandera.DataFrameSchema
+        What it must hold.
+
+    Returns
+    -------
+    list of str
+        Rows are numbered as lines of the file.
+
+    Examples
+    --------
+    >>> table_problems(pd.DataFrame({"age": ["12y"]}), pa.DataFrameSchema(
+    ...     {"age": pa.Column(float, pa.Check.ge(0))}, coerce=True))
+    ["row 2, age = '12y': expected a number"]
+    """
+    try:
+        schema.validate(table, lazy=True)
+    except SchemaErrors as error:
+        return _sentences(error.failure_cases, schema)
+    return ["it has no rows"] if table.empty else []
+
+
 def read_cases(path: Path) -> pd.DataFrame:
     """Read and check ``cases.csv``.
 
@@ -123,7 +191,7 @@ def read_cases(path: Path) -> pd.DataFrame:
     InvalidCohort
         Listing every problem.
     """
-    return _checked(pd.read_csv(path, dtype={"case_id": str}), CASES, path.name)
+    return _checked(read_table(path, text=["case_id"]), CASES, path.name)
 
 
 def read_slices(path: Path, *, cases: pd.DataFrame) -> pd.DataFrame:
@@ -146,7 +214,7 @@ def read_slices(path: Path, *, cases: pd.DataFrame) -> pd.DataFrame:
     InvalidCohort
         Listing every problem, unknown cases and cases without a slice included.
     """
-    slices = _checked(pd.read_csv(path, dtype={"case_id": str}), SLICES, path.name)
+    slices = _checked(read_table(path, text=["case_id"]), SLICES, path.name)
     unknown = sorted(set(slices.case_id) - set(cases.case_id))
     without = sorted(set(cases.case_id) - set(slices.case_id))
     problems = [f"case {name!r} is not in cases.csv" for name in unknown]
@@ -171,16 +239,17 @@ def import_own(profile: Profile, folder: Path) -> None:
     InvalidCohort
         Listing every problem of the tables and every file that cannot be read.
     """
-    source = Path(profile.cohort.thigh_source)
-    source = source if source.is_absolute() else paths.root() / source
+    source = paths.root() / Path(profile.cohort.thigh_source).expanduser()
     if not (source / "cases.csv").is_file():
         raise InvalidCohort(
             f"{source} holds no cases.csv. Expected columns: {', '.join(CASES.columns)}. "
             "The book's page 'Your own data' describes the folder."
         )
-    cases = read_cases(source / "cases.csv")
-    rows, problems = _own_slices(cases, source)
-    _stop_at(problems, str(source))
+    cases = read_table(source / "cases.csv", text=["case_id"])
+    problems = [f"cases.csv: {text}" for text in table_problems(cases, CASES)]
+    codes = cases["case_id"].dropna().unique() if "case_id" in cases else []
+    rows, unreadable = _own_slices(codes, source)
+    _stop_at(problems + unreadable, str(source))
     write_tables(folder, cases, pd.DataFrame(rows), {"synthetic": False})
 
 
@@ -410,56 +479,76 @@ def _moments_text(values: pd.Series) -> str:
 
 
 def _checked(frame: pd.DataFrame, schema: pa.DataFrameSchema, name: str) -> pd.DataFrame:
-    try:
-        return schema.validate(frame, lazy=True)[list(schema.columns)]
-    except SchemaErrors as error:
-        _stop_at(list(dict.fromkeys(_sentences(error.failure_cases, schema))), name)
-        raise
+    _stop_at(table_problems(frame, schema), name)
+    return schema.validate(frame)[list(schema.columns)]
 
 
-def _sentences(failures: pd.DataFrame, schema: pa.DataFrameSchema) -> Iterator[str]:
-    for item in failures.itertuples():
+def _sentences(failures: pd.DataFrame, schema: pa.DataFrameSchema) -> list[str]:
+    """One sentence a cell: what fails after the first check fails because of it."""
+    required = ", ".join(name for name, column in schema.columns.items() if column.required)
+    # One cell that is no number turns its column into text, which no other check can judge.
+    is_text = failures.check.astype(str).str.startswith("coerce_dtype")
+    follows = ~is_text & failures.column.isin(failures.column[is_text])
+    found: dict[tuple[str, str], str] = {}
+    for item in failures[~follows].itertuples():
         row = "" if pd.isna(item.index) else f"row {int(item.index) + 2}, "
+        text, cell = f"{row}{item.check}", (item.check, row)
         if item.check == "column_in_dataframe":
-            yield f"column {item.failure_case!r} is missing; expected {', '.join(schema.columns)}"
+            text = f"column {item.failure_case!r} is missing; expected {required}"
+            cell = (item.failure_case, row)
         elif item.schema_context == "Column":
-            yield f"{row}{item.column} = {item.failure_case!r}: expected {item.check}"
-        else:
-            yield f"{row}{item.check}"
+            text = f"{row}{item.column} = {item.failure_case!r}: expected {_wanted(item.check)}"
+            cell = (item.column, row)
+        found.setdefault(cell, text)
+    return list(found.values())
+
+
+def _wanted(check: str) -> str:
+    words = {
+        "coerce_dtype('float64')": "a number",
+        "coerce_dtype('int64')": "a whole number",
+        "not_nullable": "a value",
+        "field_uniqueness": "a code used once",
+    }
+    return words.get(check, check)
 
 
 def _stop_at(problems: list[str], name: str) -> None:
     if problems:
         listing = "\n".join(f"  - {problem}" for problem in problems)
+        plural = "s" if len(problems) > 1 else ""
         raise InvalidCohort(
-            f"{name} cannot be used ({len(problems)} problems):\n{listing}\n"
+            f"{name} cannot be used ({len(problems)} problem{plural}):\n{listing}\n"
             "Correct them and run the same command again."
         )
 
 
-def _own_slices(cases: pd.DataFrame, source: Path) -> tuple[list[dict], list[str]]:
+def _own_slices(case_ids: Iterable[str], source: Path) -> tuple[list[dict], list[str]]:
     rows: list[dict] = []
     problems: list[str] = []
-    for case_id in cases.case_id:
+    for case_id in case_ids:
         files = sorted(p for p in (source / case_id).glob("**/*") if p.is_file())
         files = [p for p in files if not p.name.startswith(".")]
         if not files:
             problems.append(f"folder {case_id}/ of this case is missing or empty")
+        own: list[dict] = []
         for path in files:
             try:
-                frames = images.frame_positions(path)
+                own += _slices_of(path)
             except images.UnreadableImage as error:
-                problems.append(str(error))
-                continue
-            rows += [
-                {
-                    "case_id": case_id,
-                    "file": str(path.resolve()),
-                    "frame": i,
-                    "slice_position_mm": z,
-                }
-                for i, z in enumerate(frames)
-            ]
-    for i, row in enumerate(rows):
-        row["slice_id"] = f"{row['case_id']}-{i:05d}"
+                problems.append(f"case {case_id}: {error}")
+        # Numbered within the case: a file more in one case renames nothing in another.
+        rows += [
+            {"slice_id": f"{case_id}-{i:05d}", "case_id": case_id} | r for i, r in enumerate(own)
+        ]
     return rows, problems
+
+
+def _slices_of(path: Path) -> list[dict]:
+    positions = images.frame_positions(path)
+    # Decoding the last frame reads the whole file.
+    images.read_slice(path, len(positions) - 1)
+    return [
+        {"file": str(path.resolve()), "frame": i, "slice_position_mm": z}
+        for i, z in enumerate(positions)
+    ]

@@ -4,6 +4,9 @@ Only pixels, spacing and slice position are taken from a file; no name, date or 
 identifying element leaves this module.
 """
 
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +15,25 @@ import numpy as np
 import pandas as pd
 import pydicom
 from nibabel.filebasedimages import ImageFileError
+from nibabel.orientations import OrientationError
+from nibabel.spatialimages import HeaderDataError
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_rescale
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.pixels import apply_rescale, get_decoder
+from pydicom.uid import UID
 from skimage import transform
+
+#: What reading a damaged file raises; the last three come from pydicom's decoders, and from
+#: header elements whose kind or length the damage changed.
+BROKEN = (
+    *(ImageFileError, HeaderDataError, OrientationError, InvalidDicomError, BytesLengthException),
+    *(OSError, EOFError, ValueError, zlib.error),
+    *(AttributeError, RuntimeError, TypeError),
+)
+CONVERT = (
+    "Convert the file to uncompressed DICOM first, for example: gdcmconv --raw old.dcm new.dcm"
+)
 
 
 class UnreadableImage(ValueError):
@@ -87,10 +105,38 @@ def frame_positions(file: str | Path) -> list[float]:
         volume = _nifti(path)
         return [float((volume.affine @ [0, 0, k, 1])[2]) for k in range(volume.shape[2])]
     header = _dicom(path, pixels=False)
-    frames = int(header.get("NumberOfFrames") or 1)
     if "Rows" not in header:
         raise UnreadableImage(f"{path.name} is DICOM without an image.")
-    return [_position(header, i) for i in range(frames)]
+    with _reading(path, "has a damaged header"):
+        return [_position(header, i) for i in range(int(header.get("NumberOfFrames") or 1))]
+
+
+def first_readable(slices: pd.DataFrame, *, folder: str | Path) -> SliceImage:
+    """Read the first slice of a cohort whose file can be read.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        ``slices.csv``.
+    folder : str or Path
+        Folder that relative file names start from.
+
+    Returns
+    -------
+    SliceImage
+        From :func:`read_slice`.
+
+    Raises
+    ------
+    UnreadableImage
+        When no file can be read; the message is that of the last.
+    """
+    for row in slices.itertuples():
+        try:
+            return read_slice(Path(folder) / row.file, row.frame)
+        except UnreadableImage as error:
+            last = error
+    raise last
 
 
 def crop(image: SliceImage, box: tuple[int, int, int, int], *, size: int) -> np.ndarray:
@@ -163,11 +209,24 @@ def _is_nifti(path: Path) -> bool:
     return path.name.endswith((".nii", ".nii.gz"))
 
 
-def _nifti(path: Path) -> nib.Nifti1Image:
+@contextmanager
+def _reading(path: Path, trouble: str) -> Iterator[None]:
+    """Turn what a damaged file raises into one sentence that names it."""
     try:
+        yield
+    except UnreadableImage:
+        raise
+    except BROKEN as error:
+        raise UnreadableImage(f"{path.name} {trouble}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+
+
+def _nifti(path: Path) -> nib.Nifti1Image:
+    with _reading(path, "is not readable NIfTI"):
         volume = nib.as_closest_canonical(nib.load(path))
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
-        raise UnreadableImage(f"{path.name} is not readable NIfTI: {error}") from error
     if len(volume.shape) != 3:
         found = " x ".join(str(n) for n in volume.shape)
         raise UnreadableImage(f"{path.name} is {found}; expected a volume of three dimensions.")
@@ -178,37 +237,52 @@ def _read_nifti(path: Path, frame: int) -> SliceImage:
     volume = _nifti(path)
     _check_frame(path, frame, volume.shape[2])
     # Canonical axes run right, anterior, up: both in-plane axes are turned for display.
-    pixels = np.asarray(volume.dataobj[:, :, frame], dtype=float)[::-1, ::-1].T
+    with _reading(path, "is not readable NIfTI"):
+        pixels = np.asarray(volume.dataobj[:, :, frame], dtype=float)[::-1, ::-1].T
     across, along = volume.header.get_zooms()[:2]
     return SliceImage(np.ascontiguousarray(pixels), (float(along), float(across)))
 
 
 def _dicom(path: Path, *, pixels: bool) -> Dataset:
-    try:
+    with _reading(path, "is neither DICOM nor NIfTI (.nii, .nii.gz)"):
         return pydicom.dcmread(path, stop_before_pixels=not pixels)
-    except (InvalidDicomError, OSError, EOFError, ValueError) as error:
-        raise UnreadableImage(
-            f"{path.name} is neither DICOM nor NIfTI (.nii, .nii.gz): {error}"
-        ) from error
 
 
 def _read_dicom(path: Path, frame: int) -> SliceImage:
     header = _dicom(path, pixels=True)
-    _check_frame(path, frame, int(header.get("NumberOfFrames") or 1))
-    try:
-        stored = header.pixel_array
-    except (AttributeError, RuntimeError, ValueError, NotImplementedError) as error:
-        raise UnreadableImage(f"{path.name} gives no pixels: {error}") from error
-    if int(header.get("NumberOfFrames") or 1) > 1:
-        stored = stored[frame]
+    with _reading(path, "has a damaged header"):
+        frames = int(header.get("NumberOfFrames") or 1)
+        spacing = _found(header, frame, "PixelMeasuresSequence", "PixelSpacing", 2)
+        name = "ImageOrientationPatient"
+        orientation = _found(header, frame, "PlaneOrientationSequence", name, 6)
+    _check_frame(path, frame, frames)
+    stored = _decoded(path, header)
+    stored = stored[frame] if frames > 1 else stored
     if stored.ndim != 2:
         raise UnreadableImage(f"{path.name} holds colour; expected grey values.")
-    pixels = np.asarray(apply_rescale(stored, header), dtype=float)
+    with _reading(path, "has a damaged header"):
+        pixels = np.asarray(apply_rescale(stored, header), dtype=float)
     if header.get("PhotometricInterpretation") == "MONOCHROME1":
         pixels = pixels.max() - pixels
-    spacing = _found(header, frame, "PixelMeasuresSequence", "PixelSpacing") or (1.0, 1.0)
-    orientation = _found(header, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
-    return SliceImage(_displayed(pixels, orientation), (float(spacing[0]), float(spacing[1])))
+    along, across = spacing or (1.0, 1.0)
+    return SliceImage(_displayed(pixels, orientation), (along, across))
+
+
+def _decoded(path: Path, header: Dataset) -> np.ndarray:
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax is not None and not _decodes(syntax):
+        raise UnreadableImage(
+            f"{path.name} gives no pixels: nothing installed decodes {syntax.name}. {CONVERT}"
+        )
+    with _reading(path, "gives no pixels"):
+        return header.pixel_array
+
+
+def _decodes(syntax: UID) -> bool:
+    try:
+        return get_decoder(syntax).is_available
+    except NotImplementedError:
+        return False
 
 
 def _displayed(pixels: np.ndarray, orientation: list[float] | None) -> np.ndarray:
@@ -222,26 +296,33 @@ def _displayed(pixels: np.ndarray, orientation: list[float] | None) -> np.ndarra
     return np.ascontiguousarray(pixels)
 
 
-def _found(header: Dataset, frame: int, group: str, name: str) -> list[float] | None:
-    """Return an element of the header or of its functional groups (PS3.3 C.7.6.16)."""
-    if name in header:
-        return list(header[name].value)
+def _found(
+    header: Dataset, frame: int, group: str, name: str, count: int
+) -> tuple[float, ...] | None:
+    """Return an element of the header or of its functional groups (PS3.3 C.7.6.16).
+
+    None where there is none with as many values as it must have.
+    """
+    places = [header]
     for sequence, index in (
         ("PerFrameFunctionalGroupsSequence", frame),
         ("SharedFunctionalGroupsSequence", 0),
     ):
         items = header.get(sequence) or []
-        inner = items[index].get(group) if index < len(items) else None
-        if inner and name in inner[0]:
-            return list(inner[0][name].value)
+        places += (items[index].get(group) or []) if index < len(items) else []
+    for place in places:
+        values = place.get(name)
+        if isinstance(values, MultiValue) and len(values) == count:
+            return tuple(float(value) for value in values)
     return None
 
 
 def _position(header: Dataset, frame: int) -> float:
-    place = _found(header, frame, "PlanePositionSequence", "ImagePositionPatient")
+    place = _found(header, frame, "PlanePositionSequence", "ImagePositionPatient", 3)
     if place is not None:
-        return float(place[2])
-    return float(header.get("SliceLocation", np.nan))
+        return place[2]
+    location = header.get("SliceLocation")
+    return np.nan if location in (None, "") else float(location)
 
 
 def _check_frame(path: Path, frame: int, frames: int) -> None:

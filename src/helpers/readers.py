@@ -87,13 +87,17 @@ def load(path: str | Path, image_ids: Iterable[str]) -> pd.DataFrame:
     InvalidReads
         Listing all problems.
     """
-    path = paths.root() / path
+    path = paths.root() / Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
             f"No file {path} (parameter reads_csv). Give the path of your reads.csv, or leave "
             "it empty to simulate readers from the published figures."
         )
-    return checked(pd.read_csv(path, dtype=str), image_ids, name=path.name)
+    try:
+        reads = pd.read_csv(path, dtype=str)
+    except ValueError as error:  # pandas' errors of parsing, and those of the encoding
+        raise InvalidReads(f"{path.name} is not a table in CSV, UTF-8: {error}") from error
+    return checked(reads, image_ids, name=path.name)
 
 
 def checked(
@@ -578,7 +582,7 @@ def _schema_problems(reads: pd.DataFrame) -> list[str]:
         SCHEMA.validate(reads, lazy=True)
     except pandera.errors.SchemaErrors as error:
         return [_failure(name, rows) for name, rows in error.failure_cases.groupby("column")]
-    return []
+    return ["it has no rows"] if reads.empty else []
 
 
 def _failure(column: str, rows: pd.DataFrame) -> str:
