@@ -44,8 +44,8 @@ SPECIFICATION = {
     "subcutaneous_medial_posterior_excess": 0.35,
     "compartment_over_muscle_area": 1.075,
     # The atlas gives one ratio of muscle area a disease. Without a spread between people the
-    # width of the fat seams would tell the disease apart; it gets the spread of measured muscle
-    # shares, below the ratio at which no seam is left.
+    # width of the fat seams would tell the disease apart. The spread is an assumption, no wider
+    # than that of most measured muscle shares, and below the ratio at which no seam is left.
     "atrophy_sd_log": 0.12,
     "atrophy_highest": 1.1,
     # The compartment shrinks less than the atrophic muscle in it; fat takes the room.
