@@ -28,9 +28,18 @@ def person(diagnosis="Myositis", sex="M", age=40.0, number=1, field=3.0, course=
     }
 
 
+def recipes_of(profile):
+    wanted = profile.cohort
+    return thigh.draw_cohort(
+        seed=profile.seed,
+        case_fraction=wanted.case_fraction,
+        image_fraction=wanted.image_fraction,
+    )[1]
+
+
 @pytest.fixture(scope="module")
 def adult():
-    case = thigh.draw_case(person(), slices=2, pressed=1, seed=3)
+    case = thigh.draw_case(person(), contact=("apart", "apart", "pressed"), seed=3)
     return case, [thigh.draw_slice(case, i, matrix=256) for i in range(3)]
 
 
@@ -141,7 +150,7 @@ def test_the_fat_of_a_slice_is_the_fat_of_the_case(adult):
 def test_muscles_have_their_measured_shares():
     found = {muscle: [] for muscle in fat.MUSCLES}
     for number in range(1, 13):
-        case = thigh.draw_case(person("MADD", number=number), slices=1, pressed=0, seed=9)
+        case = thigh.draw_case(person("MADD", number=number), contact=("apart",), seed=9)
         labels = thigh.draw_slice(case, 0, matrix=192).labels
         shares = case.body.shares * case.body.atrophy
         muscle = ((labels > 0) & (labels <= 12)).sum()
@@ -197,10 +206,29 @@ def test_separable_legs_are_apart_and_pressed_ones_are_not(adult):
         assert gap_mm == pytest.approx(wanted, abs=2 * drawn.pixel_mm + 1)
 
 
+def test_validation_slices_are_what_their_recipe_says():
+    recipes = thigh.validation_recipes(45, 0.4, seed=5, pressed_share=0.2)
+    states = [state for recipe in recipes for state in recipe["contact"]]
+    assert [states.count(name) for name in thigh.CONTACTS] == [18, 18, 9]
+    assert len({recipe["row"]["diagnosis"] for recipe in recipes}) == 15
+    assert {recipe["row"]["field_strength_tesla"] for recipe in recipes} == {1.5, 3.0}
+    for recipe in recipes[::3]:
+        case = thigh.draw_case(**recipe)
+        for index, state in enumerate(case.contact):
+            drawn = thigh.draw_slice(case, index, matrix=256)
+            assert drawn.touching == (state != "apart"), (recipe["row"], state, drawn.contact)
+            assert drawn.separable == (state != "pressed"), (recipe["row"], state, drawn.contact)
+
+
+def test_a_contact_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="apart, touching, pressed"):
+        thigh.draw_case(person(), contact=("glued",), seed=1)
+
+
 def test_no_leg_leaves_the_field_of_view_and_free_ones_never_touch():
     for number, (sex, age) in enumerate([("M", 25.0), ("F", 40.0), ("M", 10.0), ("F", 11.0)] * 3):
         who = person("MADD", sex=sex, age=age, number=number)
-        drawn = thigh.draw_slice(thigh.draw_case(who, slices=1, pressed=0, seed=2), 0, matrix=160)
+        drawn = thigh.draw_slice(thigh.draw_case(who, contact=("apart",), seed=2), 0, matrix=160)
         inside = drawn.leg > 0
         assert not (inside[0].any() or inside[-1].any() or inside[:, [0, -1]].any())
         assert ndimage.label(inside)[1] == 2
@@ -213,12 +241,12 @@ def test_the_femur_is_the_same_in_all_slices_of_a_case(adult):
 
 
 def test_a_case_is_the_same_alone_and_in_any_order():
-    one = thigh.draw_case(person(number=5), slices=2, pressed=0, seed=1)
-    two = thigh.draw_case(person(number=5), slices=2, pressed=0, seed=1)
+    one = thigh.draw_case(person(number=5), contact=("apart", "apart"), seed=1)
+    two = thigh.draw_case(person(number=5), contact=("apart", "apart"), seed=1)
     second_first = thigh.draw_slice(two, 1, matrix=128)
     thigh.draw_slice(one, 0, matrix=128)
     assert np.array_equal(thigh.draw_slice(one, 1, matrix=128).image, second_first.image)
-    other = thigh.draw_case(person(number=6), slices=2, pressed=0, seed=1)
+    other = thigh.draw_case(person(number=6), contact=("apart", "apart"), seed=1)
     assert not np.array_equal(thigh.draw_slice(other, 1, matrix=128).image, second_first.image)
 
 
@@ -293,8 +321,9 @@ def test_what_is_written(written):
     people = pd.read_csv(folder / "cases.csv")
     assert len(legs) == 2 * len(slices) and len(fractions) == 24 * len(people)
     assert fractions.fat_fraction.between(0.02, 0.92).all()
-    extra = round(0.08 * (len(slices) - (legs.separable == 0).sum() / 2))
-    assert (legs.separable == 0).sum() == 2 * extra
+    states = [state for recipe in recipes_of(profile) for state in recipe["contact"]]
+    assert (legs.separable == 0).sum() == 2 * states.count("pressed") > 0
+    assert legs[legs.separable == 1].touching.sum() == 2 * states.count("touching")
     for row in legs.itertuples():
         with np.load(folder / "truth" / f"{row.slice_id}.npz", allow_pickle=False) as truth:
             leg = truth["leg"] == {"right": 1, "left": 2}[row.side]

@@ -294,8 +294,10 @@ def areas_at(body: Body, position_mm: float) -> tuple[pd.Series, float]:
     return shares / shares.sum(), body.area_cm2 * float(shares.sum())
 
 
-def reach(body: Body, *, side: int, position_mm: float) -> tuple[float, float]:
-    """Return how far the skin reaches medially and laterally from a leg's centre, mm.
+def edges(
+    body: Body, *, side: int, position_mm: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the medial and lateral edge of a leg's skin, relative to its centre.
 
     Parameters
     ----------
@@ -308,16 +310,24 @@ def reach(body: Body, *, side: int, position_mm: float) -> tuple[float, float]:
 
     Returns
     -------
-    tuple of float
-        To the next even millimetre outside the skin.
+    anterior, medial, lateral : ndarray, shape (n,)
+        Heights at which there is leg, mm, and the lateral coordinate of its two edges, mm.
     """
     unit = np.sqrt(areas_at(body, position_mm)[1] * 100 / np.pi)
     axis = np.arange(-180.0, 181.0, 2.0)
     lateral, anterior = np.meshgrid(axis, axis)
     x, y = _turned(lateral, anterior, body.rotation_deg[side])
     u, v = _warped(x / unit, y / unit, body.waves[side], body.femur_mm / unit)
-    inside = axis[(_depths(u, v, unit, body)[1] > 0).any(axis=0)]
-    return 2 - float(inside[0]), 2 + float(inside[-1])
+    depth = _depths(u, v, unit, body)[1]
+    rows = np.flatnonzero((depth > 0).any(axis=1))
+    inside = depth[rows] > 0
+    first, last = inside.argmax(axis=1), len(axis) - 1 - inside[:, ::-1].argmax(axis=1)
+
+    def crossing(inner: np.ndarray, step: int) -> np.ndarray:
+        deep, beyond = depth[rows, inner], depth[rows, inner + step]
+        return axis[inner] + step * 2.0 * deep / (deep - beyond)
+
+    return axis[rows], crossing(first, -1), crossing(last, 1)
 
 
 def outline(body: Body, theta: np.ndarray) -> np.ndarray:

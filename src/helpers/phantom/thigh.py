@@ -4,13 +4,20 @@ The specification of the phantom (:func:`specification`) is hashed into ``cohort
 fixed before any network saw an image and is not adjusted to any result. A case depends only on
 the seed and its number, so that it can be made alone. The truth is for scoring only.
 
-Beside the slices that make up the leg images of Table 2 there are extra slices whose legs are
-pressed together, as the paper had and excluded; their share is an assumption, because the
-paper prints no count, and so is that women have them twice as often as men.
+**Separable, on the noise-free truth.** :func:`contact_share` is the height over which the two
+legs of the label map are less than 1 mm apart, over the height of the higher leg. Legs are
+*touching* when it is above 0, and *separable* when it is at most 0.25: the paper removed images
+whose legs were "too close" and does not say how close, so the limit is an assumption.
+
+The slices that make up the leg images of Table 2 are all separable; the uppermost of some cases
+are in contact. Beside them there are extra slices whose legs are pressed together, as the paper
+had and excluded. The shares of touching and of pressed slices are assumptions, because the paper
+prints no count, and so is that women have both twice as often as men.
 """
 
 import hashlib
 import json
+import math
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -35,14 +42,20 @@ SPECIFICATION = {
     "side_margin_mm": 12.0,
     # Free distance between separable legs: lognormal, mm, with its limits.
     "leg_gap_mm": [18.0, 0.6, 4.0, 60.0],
+    "contact_distance_mm": 1.0,
+    "separable_contact_share_max": 0.25,
+    # Height in contact over that of the higher leg, uniform between the two limits.
+    "contact_share": {"touching": [0.03, 0.20], "pressed": [0.28, 0.50]},
+    "touching_share_of_slices": 0.15,
     "pressed_share_of_slices": 0.08,
-    "pressed_weight_of_women": 2.0,
-    "pressed_overlap_mm": [6.0, 14.0],
+    "contact_weight_of_women": 2.0,
     "leg_height_difference_sd_mm": 3.0,
+    "validation_levels_mm": [-60.0, 0.0, 60.0],
     "subcutaneous_texture": 0.05,
 }
 
 SIDES = ("right", "left")
+CONTACTS = ("apart", "touching", "pressed")
 
 
 @dataclass(frozen=True)
@@ -59,15 +72,27 @@ class Slice:
         0 outside, 1 the right, 2 the left leg of the patient.
     pixel_mm : float
         Pixel edge.
-    separable : bool
-        False for legs pressed together.
     """
 
     image: np.ndarray
     labels: np.ndarray
     leg: np.ndarray
     pixel_mm: float
-    separable: bool
+
+    @property
+    def contact(self) -> float:
+        """Return the share of the higher leg's height over which the legs are in contact."""
+        return contact_share(self.leg, pixel_mm=self.pixel_mm)
+
+    @property
+    def touching(self) -> bool:
+        """Return whether the legs are in contact."""
+        return self.contact > 0
+
+    @property
+    def separable(self) -> bool:
+        """Return whether the legs are apart or in contact over a short height only."""
+        return self.contact <= SPECIFICATION["separable_contact_share_max"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +106,7 @@ class Case:
     drift: pd.Series
     gap_mm: float
     positions_mm: tuple[float, ...]
-    pressed: tuple[bool, ...]
+    contact: tuple[str, ...]
     streams: tuple[np.random.SeedSequence, ...]
 
 
@@ -102,26 +127,76 @@ def specification() -> dict:
     }
 
 
-def draw_case(row: dict, *, slices: int, pressed: int, seed: int) -> Case:
+def contact_share(leg: np.ndarray, *, pixel_mm: float) -> float:
+    """Return the height over which two legs are in contact, over that of the higher leg.
+
+    Parameters
+    ----------
+    leg : ndarray of int, shape (rows, columns)
+        0 outside, 1 the right, 2 the left leg of the patient, in radiological convention.
+    pixel_mm : float
+        Pixel edge.
+
+    Returns
+    -------
+    float
+        In [0, 1]. Legs are in contact in the rows where less than 1 mm is free between them.
+
+    Examples
+    --------
+    >>> leg = np.zeros((4, 9), dtype=np.uint8)
+    >>> leg[:, 1:4], leg[:, 6:8], leg[1, 4:6] = 1, 2, 1
+    >>> contact_share(leg, pixel_mm=0.8), contact_share(leg, pixel_mm=0.4)
+    (0.25, 1.0)
+    """
+    right, left = leg == 1, leg == 2
+    both = right.any(axis=1) & left.any(axis=1)
+    inner = leg.shape[1] - 1 - right[both][:, ::-1].argmax(axis=1)
+    free_mm = (left[both].argmax(axis=1) - inner - 1) * pixel_mm
+    height = max(part.any(axis=1).sum() for part in (right, left))
+    return float((free_mm < SPECIFICATION["contact_distance_mm"]).sum() / height)
+
+
+def draw_case(
+    row: dict,
+    *,
+    contact: tuple[str, ...],
+    seed: int,
+    positions_mm: tuple[float, ...] | None = None,
+) -> Case:
     """Draw the person, the fat and the slice positions of a case.
 
     Parameters
     ----------
     row : dict
         A row of ``cases.csv``.
-    slices, pressed : int
-        Number of slices with separable legs, and of extra slices with legs pressed together.
+    contact : tuple of {"apart", "touching", "pressed"}
+        One value a slice, upward. ``"touching"`` legs are in contact and separable, ``"pressed"``
+        ones are not separable, see :func:`contact_share`.
     seed : int
         The cohort's seed.
+    positions_mm : tuple of float, optional
+        Positions of the slices along the thigh, towards the hip; evenly spread around its middle
+        when not given, pressed slices beyond the last of the others.
 
     Returns
     -------
     Case
         The same for the same seed and case_id, however many other cases there are.
+
+    Raises
+    ------
+    ValueError
+        For an unknown contact, or when positions and contacts differ in number.
     """
+    unknown = sorted(set(contact) - set(CONTACTS))
+    if unknown or (positions_mm is not None and len(positions_mm) != len(contact)):
+        raise ValueError(
+            f"One of {', '.join(CONTACTS)} and one position a slice: {contact}, {positions_mm}."
+        )
     number = int(row["case_id"].rsplit("-", 1)[1])
     root = np.random.SeedSequence(seed, spawn_key=(1, number))
-    person, *streams = root.spawn(1 + slices + pressed)
+    person, *streams = root.spawn(1 + len(contact))
     rng = np.random.default_rng(person)
     who = {key: row[key] for key in ("diagnosis", "sex", "age_years")}
     body = anatomy.draw_body(**who, rng=rng)
@@ -129,10 +204,10 @@ def draw_case(row: dict, *, slices: int, pressed: int, seed: int) -> Case:
     logits, drift = fat.draw_logits(row["diagnosis"], course_quantile=quantile, rng=rng)
     middle, spread, low, high = SPECIFICATION["leg_gap_mm"]
     gap = float(np.clip(middle * np.exp(spread * rng.standard_normal()), low, high))
-    offsets = np.arange(slices + pressed) - (slices - 1) / 2
-    positions = SPECIFICATION["slice_spacing_mm"] * offsets
-    # Legs meet towards the hip: the pressed slices are the last ones upward.
-    is_pressed = np.arange(slices + pressed) >= slices
+    if positions_mm is None:
+        counted = sum(state != "pressed" for state in contact)
+        offsets = np.arange(len(contact)) - (counted - 1) / 2
+        positions_mm = tuple((SPECIFICATION["slice_spacing_mm"] * offsets).tolist())
     return Case(
         seed=seed,
         row=row,
@@ -140,8 +215,8 @@ def draw_case(row: dict, *, slices: int, pressed: int, seed: int) -> Case:
         logits=logits,
         drift=drift,
         gap_mm=gap,
-        positions_mm=tuple(positions.tolist()),
-        pressed=tuple(is_pressed.tolist()),
+        positions_mm=tuple(positions_mm),
+        contact=tuple(contact),
         streams=tuple(streams),
     )
 
@@ -165,8 +240,7 @@ def draw_slice(case: Case, index: int, *, matrix: int) -> Slice:
     """
     rng = np.random.default_rng(case.streams[index])
     position, field = case.positions_mm[index], case.row["field_strength_tesla"]
-    extents = _extents(case, index)
-    centres, contacts, view = _placed(case, index, extents, rng)
+    centres, contacts, extents, view = _placed(case, index, rng)
     pixel = view / matrix
     canvas = {name: np.zeros((matrix, matrix)) for name in ("water", "fat", "labels", "leg")}
     for side in (0, 1):
@@ -194,7 +268,7 @@ def draw_slice(case: Case, index: int, *, matrix: int) -> Slice:
         canvas["water"] * coil, canvas["fat"] * coil, field_tesla=field, rng=rng
     )
     labels, leg = canvas["labels"].astype(np.uint8), canvas["leg"].astype(np.uint8)
-    return Slice(image, labels, leg, pixel, separable=not case.pressed[index])
+    return Slice(image, labels, leg, pixel)
 
 
 def draw_cohort(
@@ -221,15 +295,92 @@ def draw_cohort(
     )
     table, slices = cases.draw(cells, seed=seed)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
-    weight = np.where(table.sex == "F", SPECIFICATION["pressed_weight_of_women"], 1.0)
-    extra = round(SPECIFICATION["pressed_share_of_slices"] * slices.sum())
+    counted = slices[table.case_id].to_numpy()
+    weight = np.where(table.sex == "F", SPECIFICATION["contact_weight_of_women"], 1.0)
+    touching = _touching_slices(counted, weight, rng)
+    extra = round(SPECIFICATION["pressed_share_of_slices"] * counted.sum())
     chosen = rng.choice(len(table), size=extra, p=weight / weight.sum())
     pressed = np.bincount(chosen, minlength=len(table))
+    # Legs meet towards the hip.
+    contacts = [
+        ("apart",) * (n - t) + ("touching",) * t + ("pressed",) * p
+        for n, t, p in zip(counted, touching, pressed, strict=True)
+    ]
     recipes = [
-        {"row": row, "slices": int(slices[row["case_id"]]), "pressed": int(n), "seed": seed}
-        for row, n in zip(table.to_dict("records"), pressed, strict=True)
+        {"row": row, "contact": contact, "seed": seed}
+        for row, contact in zip(table.to_dict("records"), contacts, strict=True)
     ]
     return table, recipes
+
+
+def _touching_slices(
+    counted: np.ndarray, weight: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Return how many of each case's counted slices are in contact."""
+    owner = np.repeat(np.arange(len(counted)), counted)
+    wanted = round(SPECIFICATION["touching_share_of_slices"] * len(owner))
+    share = weight[owner] / weight[owner].sum()
+    chosen = rng.choice(len(owner), size=wanted, replace=False, p=share)
+    return np.bincount(owner[chosen], minlength=len(counted))
+
+
+def validation_recipes(
+    n: int, touching_share: float, seed: int, *, pressed_share: float = 0.10
+) -> list[dict]:
+    """Return recipes for slices on which a method that finds the legs can be validated.
+
+    Parameters
+    ----------
+    n : int
+        Number of slices; three a case (the last case may have fewer), at a distal, a middle and
+        a proximal position.
+    touching_share, pressed_share : float
+        Shares of slices whose legs are in contact yet separable, and whose legs are pressed
+        together. They are spread at random over cases and positions.
+    seed : int
+        Random seed. The persons are not those of any cohort of that seed.
+
+    Returns
+    -------
+    list of dict
+        Arguments of :func:`draw_case`; ``draw_slice(draw_case(**recipe), i, matrix=512)`` gives
+        slice ``i`` with its truth (``leg``, ``contact``, ``touching``, ``separable``). All
+        diagnoses of Table 2 come equally often, and so do the two field strengths.
+
+    Raises
+    ------
+    ValueError
+        When the two shares exceed 1 together.
+
+    Examples
+    --------
+    >>> recipes = validation_recipes(90, 0.4, seed=1)
+    >>> contacts = [state for recipe in recipes for state in recipe["contact"]]
+    >>> len(recipes), len(contacts), contacts.count("touching"), contacts.count("pressed")
+    (30, 90, 36, 9)
+    """
+    if touching_share + pressed_share > 1:
+        raise ValueError(f"touching_share + pressed_share = {touching_share + pressed_share} > 1")
+    levels = SPECIFICATION["validation_levels_mm"]
+    names = sorted(cohort.published_cells().diagnosis.unique())
+    each = math.ceil(n / len(levels) / len(names))
+    cells = pd.DataFrame({"diagnosis": names, "split": "validation", "cases": each})
+    cells["dystrophinopathy"] = cells.diagnosis.isin(["DMD", "BMD"]).astype(int)
+    cells["images"] = 2 * each
+    table = cases.draw(cells, seed=seed)[0].head(math.ceil(n / len(levels)))
+    states = ["touching"] * round(touching_share * n) + ["pressed"] * round(pressed_share * n)
+    states += ["apart"] * (n - len(states))
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3,)))
+    states = rng.permutation(states).tolist()
+    return [
+        {
+            "row": row,
+            "contact": tuple(states[first : first + len(levels)]),
+            "seed": seed,
+            "positions_mm": tuple(levels[: len(states) - first]),
+        }
+        for first, row in zip(range(0, n, len(levels)), table.to_dict("records"), strict=True)
+    ]
 
 
 def write_cohort(
@@ -305,7 +456,7 @@ def write_case(
         if not (image.exists() and truth.exists()):
             drawn = draw_slice(case, index, matrix=matrix)
             _write_slice(drawn, image, truth, case, index)
-        boxes += _boxes(truth, slice_id, separable=not case.pressed[index])
+        boxes += _boxes(truth, slice_id)
         slices.append(
             {
                 "slice_id": slice_id,
@@ -318,26 +469,48 @@ def write_case(
     return slices, boxes, _fraction_rows(case)
 
 
-def _extents(case: Case, index: int) -> list[tuple[float, float]]:
-    position = case.positions_mm[index]
-    return [anatomy.reach(case.body, side=side, position_mm=position) for side in (0, 1)]
-
-
 def _placed(
-    case: Case, index: int, extents: list[tuple[float, float]], rng: np.random.Generator
-) -> tuple[list[tuple[float, float]], list[float], float]:
-    """Return the legs' centres and planes of contact, mm, and the field of view."""
-    pressed = case.pressed[index]
-    gap = -rng.uniform(*SPECIFICATION["pressed_overlap_mm"]) if pressed else case.gap_mm
-    apart = [medial + gap / 2 for medial, _ in extents]
+    case: Case, index: int, rng: np.random.Generator
+) -> tuple[list[tuple[float, float]], list[float], list[tuple[float, float]], float]:
+    """Return the legs' centres, planes of contact and reaches, mm, and the field of view."""
+    position, state = case.positions_mm[index], case.contact[index]
+    edges = [anatomy.edges(case.body, side=side, position_mm=position) for side in (0, 1)]
+    reaches = [(-medial.min() + 2, lateral.max() + 2) for _, medial, lateral in edges]
     height = rng.normal(0, SPECIFICATION["leg_height_difference_sd_mm"])
-    contacts = apart if pressed else [np.inf, np.inf]
-    widest = max(centre + lateral for centre, (_, lateral) in zip(apart, extents, strict=True))
+    gap = case.gap_mm
+    if state != "apart":
+        wanted = rng.uniform(*SPECIFICATION["contact_share"][state])
+        gap = _gap_for(edges, height, wanted)
+    apart = [-float(medial.min()) + gap / 2 for _, medial, _ in edges]
+    contacts = apart if state != "apart" else [np.inf, np.inf]
+    widest = max(centre + lateral for centre, (_, lateral) in zip(apart, reaches, strict=True))
     views = SPECIFICATION["fields_of_view_mm"]
     needed = 2 * (widest + SPECIFICATION["side_margin_mm"])
     view = next((v for v in views if v >= needed), views[-1])
     centres = [(-apart[0], height / 2), (apart[1], -height / 2)]
-    return centres, contacts, float(view)
+    return centres, contacts, reaches, float(view)
+
+
+def _gap_for(
+    edges: list[tuple[np.ndarray, np.ndarray, np.ndarray]], height: float, wanted: float
+) -> float:
+    """Return the (negative) distance between the legs' extremes that gives a contact share."""
+    axis = np.arange(-220.0, 220.0, 0.5)
+    medial = [
+        np.interp(axis - sign * height / 2, y, -inner, left=-np.inf, right=-np.inf)
+        for sign, (y, inner, _) in zip((1, -1), edges, strict=True)
+    ]
+    tallest = max(np.isfinite(one).sum() for one in medial)
+    most = [one.max() for one in medial]
+    low, high = -120.0, 0.0
+    for _ in range(40):
+        gap = (low + high) / 2
+        beyond = [one - (top + gap / 2) for one, top in zip(medial, most, strict=True)]
+        # Either leg ends at the plane between them, so that what is free adds up.
+        free = -(np.minimum(beyond[0], 0) + np.minimum(beyond[1], 0))
+        share = (free < SPECIFICATION["contact_distance_mm"] / 2).sum() / tallest
+        low, high = (gap, high) if share > wanted else (low, gap)
+    return gap
 
 
 def _patch(
@@ -407,7 +580,7 @@ def _paint(
 
 def _write_slice(drawn: Slice, image: Path, truth: Path, case: Case, index: int) -> None:
     with paths.atomic_path(truth) as temporary:
-        np.savez_compressed(temporary, labels=drawn.labels, leg=drawn.leg)
+        np.savez_compressed(temporary, labels=drawn.labels, leg=drawn.leg, pixel_mm=drawn.pixel_mm)
     stored = dicom.dataset(
         drawn.image,
         case=case.row,
@@ -423,15 +596,21 @@ def _write_slice(drawn: Slice, image: Path, truth: Path, case: Case, index: int)
         stored.save_as(temporary, enforce_file_format=True)
 
 
-def _boxes(truth: Path, slice_id: str, *, separable: bool) -> list[dict]:
+def _boxes(truth: Path, slice_id: str) -> list[dict]:
     with np.load(truth, allow_pickle=False) as arrays:
-        leg = arrays["leg"]
+        leg, pixel_mm = arrays["leg"], float(arrays["pixel_mm"])
+    contact = contact_share(leg, pixel_mm=pixel_mm)
+    state = {
+        "separable": int(contact <= SPECIFICATION["separable_contact_share_max"]),
+        "touching": int(contact > 0),
+        "contact_share": round(contact, 4),
+    }
     rows = []
     for value, side in enumerate(SIDES, start=1):
         inside = leg == value
         high, wide = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         box = {"row0": high[0], "col0": wide[0], "row1": high[-1] + 1, "col1": wide[-1] + 1}
-        rows.append({"slice_id": slice_id, "side": side, **box, "separable": int(separable)})
+        rows.append({"slice_id": slice_id, "side": side, **box, **state})
     return rows
 
 
