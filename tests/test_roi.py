@@ -45,7 +45,7 @@ def results(tmp_path_factory):
             "field_strength_tesla": (1.5, 3.0)[number % 2],
             "split": "test",
         }
-        recipe = {"row": row, "slices": 2, "pressed": 1, "seed": 4}
+        recipe = {"row": row, "contact": ("apart", "apart", "pressed"), "seed": 4}
         written = thigh.write_case(recipe, folder=folder / "cohort" / "thigh", matrix=256)
         rows.append(row)
         slices += written[0]
