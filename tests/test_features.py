@@ -1,5 +1,9 @@
 """Pooled features of leg images: what they are, when the file is used again and when not."""
 
+import json
+import subprocess
+import sys
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -33,12 +37,17 @@ def folder(tmp_path):
     return tmp_path
 
 
-def extracted(folder, *, seed=1, pixels=PIXELS, change=None):
+def extracted(folder, *, seed=1, pixels=PIXELS, change=None, per_shard=2):
     rows = features.included(folder / "images.csv")
     if change is not None:
         rows = rows.assign(**change)
     weights = networks.choose_weights(["random"], "VGG19", seed=seed)
-    return features.extract("VGG19", weights, rows, folder, input_pixels=pixels)
+    options = {"input_pixels": pixels, "images_per_shard": per_shard}
+    return features.extract("VGG19", weights, rows, folder, **options)
+
+
+def shard_files(folder):
+    return sorted(file.name for file in (folder / "features" / "VGG19").iterdir())
 
 
 def test_excluded_images_are_left_out_and_ids_stay_text(folder):
@@ -102,3 +111,128 @@ def test_no_included_image_is_an_error(folder):
     table.to_csv(folder / "images.csv", index=False)
     with pytest.raises(ValueError, match="4 rows and none is included"):
         features.included(folder / "images.csv")
+
+
+def test_features_are_kept_in_shards_of_the_size_asked_for(folder):
+    found = extracted(folder)
+    assert shard_files(folder) == ["00000.json", "00000.npy", "00001.json", "00001.npy"]
+    parts = [np.load(folder / "features" / "VGG19" / f"0000{k}.npy") for k in (0, 1)]
+    assert [len(part) for part in parts] == [2, 1]
+    assert np.array_equal(np.concatenate(parts), found.values)
+    assert np.allclose(found.values, extracted(folder, per_shard=64).values, rtol=1e-4, atol=1e-6)
+
+
+def test_only_the_shard_whose_image_changed_is_computed_anew(folder, monkeypatch):
+    extracted(folder)
+    read = counting(monkeypatch)
+    found = extracted(folder, change={"row1": [28, 28, 27]})
+    assert {name for part in read for name in part} == {"003"}
+    assert not found.reused and found.notes == ()
+
+
+def counting(monkeypatch):
+    """Return a list that grows by the images of each call that reads some."""
+    asked, real = [], images.crops
+
+    def counted(legs, **options):
+        asked.append(list(legs["image_id"]))
+        return real(legs, **options)
+
+    monkeypatch.setattr(images, "crops", counted)
+    return asked
+
+
+def test_memory_does_not_grow_with_the_cohort(folder, monkeypatch):
+    asked = counting(monkeypatch)
+    rows = pd.concat([features.included(folder / "images.csv")] * 30, ignore_index=True)
+    weights = networks.choose_weights(["random"], "VGG19", seed=1)
+    features.extract("VGG19", weights, rows, folder, input_pixels=PIXELS)
+    assert max(map(len, asked)) <= features.BATCH < len(rows)
+
+
+@pytest.mark.parametrize("damage", ["a byte", "cut short", "missing", "note"])
+def test_a_damaged_shard_is_noticed_and_computed_anew(folder, damage):
+    first = extracted(folder)
+    shard = folder / "features" / "VGG19" / "00000.npy"
+    content = bytearray(shard.read_bytes())
+    if damage == "a byte":
+        content[-5] ^= 1
+        shard.write_bytes(content)
+    elif damage == "cut short":
+        shard.write_bytes(content[:-100])
+    elif damage == "missing":
+        shard.unlink()
+    else:
+        shard.with_suffix(".json").write_text('{"finger')
+    with pytest.raises(features.DamagedShard, match=r"VGG19/00000.* run the same command again"):
+        features.load_shard(shard)
+    again = extracted(folder)
+    assert not again.reused and len(again.notes) == 1 and "VGG19/00000" in again.notes[0]
+    assert np.array_equal(again.values, first.values)
+    assert extracted(folder).reused
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from helpers import features, networks
+folder = Path(sys.argv[1])
+whole = features.np.save
+def save(path, values):
+    whole(path, values)
+    if (folder / "features" / "VGG19" / "00000.npy").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+features.np.save = save
+weights = networks.choose_weights(["random"], "VGG19", seed=1)
+rows = features.included(folder / "images.csv")
+features.extract("VGG19", weights, rows, folder, input_pixels=32, images_per_shard=2)
+"""
+
+
+def test_a_killed_extraction_goes_on_and_gives_identical_features(folder):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
+    assert done.returncode == -9
+    left = [name for name in shard_files(folder) if not name.startswith(".")]
+    assert left == ["00000.json", "00000.npy"], "a whole shard, and nothing half-written"
+    before = (folder / "features" / "VGG19" / "00000.npy").stat().st_mtime_ns
+    resumed = extracted(folder)
+    assert len(shard_files(folder)) == 4, "what was half-written is gone"
+    assert (folder / "features" / "VGG19" / "00000.npy").stat().st_mtime_ns == before
+    for file in (folder / "features" / "VGG19").iterdir():
+        file.unlink()
+    assert np.array_equal(resumed.values, extracted(folder).values)
+
+
+def test_a_smaller_cohort_leaves_no_old_shards(folder):
+    extracted(folder)
+    rows = features.included(folder / "images.csv").iloc[:2]
+    weights = networks.choose_weights(["random"], "VGG19", seed=1)
+    options = {"input_pixels": PIXELS, "images_per_shard": 2}
+    features.extract("VGG19", weights, rows, folder, **options)
+    assert shard_files(folder) == ["00000.json", "00000.npy"]
+
+
+def test_a_wrong_file_as_weights_leaves_nothing_behind(folder, tmp_path):
+    (tmp_path / networks.NETWORKS["VGG19"].weights_file).write_bytes(b"not an HDF5 file")
+    weights = networks.choose_weights([f"local:{tmp_path}"], "VGG19")
+    rows = features.included(folder / "images.csv")
+    with pytest.raises(networks.WeightsError, match="does not hold the weights of VGG19"):
+        features.extract("VGG19", weights, rows, folder, input_pixels=PIXELS)
+    assert not (folder / "features").exists()
+
+
+def test_maps_of_a_layer_are_read_from_disk_in_any_order(folder):
+    rows = features.included(folder / "images.csv")
+    weights = networks.choose_weights(["random"], "VGG19", seed=1)
+    options = {"input_pixels": PIXELS, "images_per_shard": 2}
+    found = features.maps_of("VGG19", "block4_pool", weights, rows, folder, **options)
+    network = networks.build("VGG19", weights=weights, input_pixels=PIXELS)
+    part = networks.keras.Model(network.input, network.get_layer("block4_pool").output)
+    ready = features.network_input("VGG19", rows, folder, input_pixels=PIXELS)
+    expected = part.predict(ready, verbose=0)
+    assert found.values.shape == expected.shape == (3, 2, 2, 512)
+    assert all(isinstance(shard, np.memmap) for shard in found.values.shards)
+    order = np.array([2, 0, 1, 2])
+    assert np.allclose(found.values.take(order), expected[order], rtol=1e-4, atol=1e-5)
+    note = folder / "features" / "VGG19-block4_pool" / "00000.json"
+    assert json.loads(note.read_text())["image_id"] == ["001", "002"]

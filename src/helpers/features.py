@@ -1,12 +1,17 @@
-"""Leg images as a network takes them, and the pooled features it returns.
+"""Leg images as a network takes them, and the features it returns, kept in shards.
 
-A frozen network gives the same features each time, so they are computed once and kept in
-``features/<network>.npz`` with a fingerprint of everything they depend on.
+A frozen network gives the same features each time, so they are computed once. They are kept in
+``features/<network>/``, a fixed number of images per shard: an array ``00000.npy`` and, written
+last, ``00000.json`` with a fingerprint of everything the array depends on and a checksum of its
+bytes. What a killed run has finished is used again; a shard that is damaged, or whose images,
+regions, weights or preprocessing have changed, is computed anew, and no other.
 """
 
+import functools
 import hashlib
 import inspect
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,27 +22,76 @@ from numpy.typing import NDArray
 from helpers import images, networks, paths
 from helpers.networks import keras
 
+#: Leg images in one file: some minutes of the slowest network, which is what a kill can cost.
+IMAGES_PER_SHARD = 64
+#: Leg images in one call of a network, so that memory does not grow with the cohort.
+BATCH = 32
+
+
+class DamagedShard(ValueError):
+    """A shard of features that cannot be used; the message says what is wrong with it."""
+
 
 @dataclass(frozen=True)
 class Features:
-    """Pooled features of leg images.
+    """Features of leg images.
 
     Attributes
     ----------
     image_id : list of str
         One per row.
     values : ndarray of float32, (images, channels)
-        Means over the last feature map.
+        Means over the last feature map; for :func:`maps_of` a sequence of whole maps.
     fingerprint : str
         Of images, regions, weights and preprocessing.
     reused : bool
-        Whether they came from the file.
+        Whether all of them came from files.
+    notes : tuple of str
+        One sentence for each damaged shard that was computed anew.
     """
 
     image_id: list[str]
     values: NDArray[np.float32]
     fingerprint: str
     reused: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Feature maps on disk, opened shard by shard and never all in memory.
+
+    Attributes
+    ----------
+    shards : tuple of ndarray, (images of the shard, rows, columns, channels)
+        Memory-mapped.
+    """
+
+    shards: tuple[NDArray[np.float32], ...]
+
+    def __len__(self) -> int:
+        return sum(len(shard) for shard in self.shards)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Images, rows, columns, channels."""
+        return (len(self), *self.shards[0].shape[1:])
+
+    def take(self, index: NDArray) -> NDArray[np.float32]:
+        """Return some images' maps, in the order asked for.
+
+        Parameters
+        ----------
+        index : ndarray of int, (n,)
+            Rows.
+
+        Returns
+        -------
+        ndarray of float32, (n, rows, columns, channels)
+        """
+        first = np.cumsum([0, *(len(shard) for shard in self.shards)])
+        which = np.searchsorted(first, index, side="right") - 1
+        return np.stack([self.shards[k][i - first[k]] for k, i in zip(which, index, strict=True)])
 
 
 def included(path: Path) -> pd.DataFrame:
@@ -69,9 +123,15 @@ def included(path: Path) -> pd.DataFrame:
 
 
 def extract(
-    name: str, weights: networks.Weights, rows: pd.DataFrame, folder: Path, *, input_pixels: int
+    name: str,
+    weights: networks.Weights,
+    rows: pd.DataFrame,
+    folder: Path,
+    *,
+    input_pixels: int,
+    images_per_shard: int = IMAGES_PER_SHARD,
 ) -> Features:
-    """Return a network's pooled features of leg images, from the file if it still holds.
+    """Return a network's pooled features of leg images, from files as far as they still hold.
 
     Parameters
     ----------
@@ -82,48 +142,187 @@ def extract(
     rows : DataFrame
         From :func:`included`.
     folder : Path
-        ``results/<profile>``; the file is ``features/<name>.npz`` in it.
+        ``results/<profile>``; the shards are in ``features/<name>/`` of it.
     input_pixels : int
         Edge of the network's input.
+    images_per_shard : int
+        Leg images in one file.
 
     Returns
     -------
     Features
         Rows in the order given.
+
+    Raises
+    ------
+    WeightsError
+        When a file of weights is not this network's, or gives features that are no numbers.
     """
-    path = folder / "features" / f"{name}.npz"
-    mark = fingerprint(name, weights, rows, folder, input_pixels=input_pixels)
-    held = load(path) if path.is_file() else None
-    if held is not None and held.fingerprint == mark:
-        return held
-    network = networks.build(name, weights=weights, input_pixels=input_pixels)
-    networks.check_size(network, name)
-    batches = _Batches(name, rows, folder, input_pixels)
-    values = pooled(network).predict(batches, verbose=0)[: len(rows)]
-    if not np.isfinite(values).all():
-        raise networks.WeightsError(f"{name} with these weights gives NaN. {weights.message}")
-    with paths.atomic_path(path) as temporary:
-        np.savez(
-            temporary, image_id=rows["image_id"].to_numpy(str), features=values, fingerprint=mark
-        )
-    return Features(list(rows["image_id"]), values, mark, reused=False)
+    shards = _Shards(name, weights, rows, folder, input_pixels, images_per_shard)
+    return shards.features(np.concatenate(list(shards)))
 
 
-def load(path: Path) -> Features:
-    """Read a file of features.
+def maps_of(
+    name: str,
+    layer: str,
+    weights: networks.Weights,
+    rows: pd.DataFrame,
+    folder: Path,
+    *,
+    input_pixels: int,
+    images_per_shard: int = IMAGES_PER_SHARD,
+) -> Features:
+    """Return the whole output of one layer, for training what follows it.
 
     Parameters
     ----------
-    path : Path
-        ``features/<network>.npz``.
+    name, weights, rows, folder, input_pixels, images_per_shard
+        As for :func:`extract`; the shards are in ``features/<name>-<layer>/``.
+    layer : str
+        A layer of the network.
 
     Returns
     -------
     Features
+        ``values`` is a :class:`Maps`.
     """
-    with np.load(path, allow_pickle=False) as held:
-        ids, mark = held["image_id"].tolist(), str(held["fingerprint"])
-        return Features(ids, held["features"], mark, reused=True)
+    shards = _Shards(name, weights, rows, folder, input_pixels, images_per_shard, layer)
+    return shards.features(Maps(tuple(shards)))
+
+
+def load_shard(path: Path, *, fingerprint: str | None = None) -> NDArray[np.float32] | None:
+    """Open a shard after checking every byte of it.
+
+    Parameters
+    ----------
+    path : Path
+        ``features/<network>/00000.npy``.
+    fingerprint : str, optional
+        What it must have been made from; not compared when not given.
+
+    Returns
+    -------
+    ndarray of float32 or None
+        Memory-mapped; None where there is no shard, or one made from something else.
+
+    Raises
+    ------
+    DamagedShard
+        When its bytes are not those that were written.
+
+    Examples
+    --------
+    >>> load_shard(Path("no such folder") / "00000.npy") is None
+    True
+    """
+    note = path.with_suffix(".json")
+    if not note.is_file():
+        return None
+    remedy = "Delete it, or run the same command again: it is then computed anew."
+    try:
+        about = json.loads(note.read_text())
+        made_from, checksum = about["fingerprint"], about["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedShard(f"{_short(note)} is not a note on a shard. {remedy}") from error
+    if fingerprint not in (None, made_from):
+        return None
+    if not path.is_file():
+        raise DamagedShard(f"{_short(path)} is missing beside its note. {remedy}")
+    found = _sha256(path)
+    if found != checksum:
+        raise DamagedShard(
+            f"{_short(path)} is damaged: SHA-256 {found[:12]}…, expected {checksum[:12]}…. {remedy}"
+        )
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+class _Shards:
+    """Iterates over the shards of one network, computing those that are not there."""
+
+    def __init__(
+        self,
+        name: str,
+        weights: networks.Weights,
+        rows: pd.DataFrame,
+        folder: Path,
+        input_pixels: int,
+        images_per_shard: int,
+        layer: str = "",
+    ) -> None:
+        self.name, self.weights, self.rows, self.folder = name, weights, rows, folder
+        self.input_pixels, self.layer = input_pixels, layer
+        self.place = folder / "features" / (f"{name}-{layer}" if layer else name)
+        count = max(1, -(-len(rows) // images_per_shard))
+        self.parts = [rows.iloc[k * images_per_shard :][:images_per_shard] for k in range(count)]
+        self.batch = min(BATCH, len(self.parts[0]))
+        self.marks = [self._mark(part) for part in self.parts]
+        self.notes: list[str] = []
+        self.computed = 0
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        for number, (part, mark) in enumerate(zip(self.parts, self.marks, strict=True)):
+            path = self.place / f"{number:05d}.npy"
+            try:
+                held = load_shard(path, fingerprint=mark)
+            except DamagedShard as error:
+                self.notes.append(str(error))
+                held = None
+            if held is None:
+                self._compute(path, part, mark)
+                held = load_shard(path, fingerprint=mark)
+            yield held
+        self._drop_others()
+
+    def features(self, values) -> Features:
+        whole = hashlib.sha256("".join(self.marks).encode()).hexdigest()
+        ids = list(self.rows["image_id"])
+        return Features(ids, values, whole, self.computed == 0, tuple(self.notes))
+
+    def _mark(self, part: pd.DataFrame) -> str:
+        plain = fingerprint(
+            self.name, self.weights, part, self.folder, input_pixels=self.input_pixels
+        )
+        return f"{plain}{self.layer}"
+
+    @functools.cached_property
+    def _network(self) -> keras.Model:
+        network = networks.build(self.name, weights=self.weights, input_pixels=self.input_pixels)
+        networks.check_size(network, self.name)
+        if self.layer:
+            return keras.Model(network.input, network.get_layer(self.layer).output)
+        return pooled(network)
+
+    def _compute(self, path: Path, part: pd.DataFrame, mark: str) -> None:
+        values = np.concatenate(
+            [self._of_batch(part, at) for at in range(0, len(part), self.batch)]
+        )
+        if not np.isfinite(values).all():
+            raise networks.WeightsError(
+                f"{self.name} with these weights gives NaN. {self.weights.message}"
+            )
+        path.with_suffix(".json").unlink(missing_ok=True)
+        with paths.atomic_path(path) as temporary:
+            np.save(temporary, values)
+            checksum = _sha256(temporary)
+        about = {"fingerprint": mark, "sha256": checksum, "image_id": list(part["image_id"])}
+        with paths.atomic_path(path.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(about))
+        self.computed += 1
+
+    def _of_batch(self, part: pd.DataFrame, at: int) -> NDArray[np.float32]:
+        # All batches have one size, as each new size costs a compilation: the last one repeats
+        # images, and what they give is cut off again.
+        count = min(self.batch, len(part) - at)
+        some = part.iloc[(at + np.arange(self.batch)) % len(part)]
+        ready = network_input(self.name, some, self.folder, input_pixels=self.input_pixels)
+        return np.asarray(self._network.predict_on_batch(ready))[:count]
+
+    def _drop_others(self) -> None:
+        """Remove shards of a larger cohort, and what a kill has left half-written."""
+        expected = {f"{number:05d}" for number in range(len(self.parts))}
+        for file in self.place.iterdir():
+            if file.stem not in expected:
+                file.unlink()
 
 
 def pooled(network: keras.Model) -> keras.Model:
@@ -178,7 +377,7 @@ def fingerprint(
     """
     code = [inspect.getsource(part) for part in (images, network_input, networks.preprocess)]
     columns = ["image_id", "file", "frame", "row0", "col0", "row1", "col1"]
-    content = [_checksum(folder / file) for file in rows["file"].unique()]
+    content = [_of_image(folder / file) for file in rows["file"].unique()]
     parts = [
         [name, weights.identity, input_pixels, keras.__version__],
         rows[columns].astype(str).to_numpy().tolist(),
@@ -188,29 +387,21 @@ def fingerprint(
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-class _Batches(keras.utils.PyDataset):
-    """Leg images read batch by batch, so that memory does not grow with the cohort.
-
-    All batches are of one size, as each new size costs a compilation: the last one repeats the
-    first images, and their features are cut off again.
-    """
-
-    def __init__(self, name: str, rows: pd.DataFrame, folder: Path, input_pixels: int) -> None:
-        super().__init__()
-        self._source, self._input_pixels = (name, rows, folder), input_pixels
-        self._batches = -(-len(rows) // 32)
-        self._size = -(-len(rows) // self._batches)
-
-    def __len__(self) -> int:
-        return self._batches
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32]]:
-        name, rows, folder = self._source
-        some = np.arange(index * self._size, (index + 1) * self._size) % len(rows)
-        ready = network_input(name, rows.iloc[some], folder, input_pixels=self._input_pixels)
-        return (ready,)
-
-
-def _checksum(file: Path) -> str:
+def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@functools.lru_cache(maxsize=65536)
+def _sha256_once(file: Path, _size: int, _changed: int) -> str:
+    # Five networks ask for the same images' checksums.
+    return _sha256(file)
+
+
+def _of_image(file: Path) -> str:
+    state = file.stat()
+    return _sha256_once(file, state.st_size, state.st_mtime_ns)
+
+
+def _short(path: Path) -> str:
+    return "/".join(path.parts[-3:])
