@@ -553,13 +553,54 @@ def case_weights(
     codes, cases = pd.factorize(np.asarray(case), sort=True)
     strata = np.zeros(len(cases), dtype=int)
     if stratum is not None:
-        strata = _stratum_of_case(codes, cases, np.asarray(stratum))
+        strata = stratum_of_case(codes, cases, np.asarray(stratum))
     weights = np.ones((replicates + 1, len(cases)))
     for value in np.unique(strata):
         members = np.flatnonzero(strata == value)
         share = np.full(members.size, 1 / members.size)
         weights[1:, members] = rng.multinomial(members.size, share, size=replicates)
     return weights
+
+
+def stratum_of_case(codes: NDArray, cases: NDArray, stratum: NDArray) -> NDArray:
+    """Return the one value that all images of each case share.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n,)
+        Number of the case of each image.
+    cases : ndarray, shape (cases,)
+        Name of each case, for the message.
+    stratum : ndarray, shape (n,)
+        Value of each image, for example its reference diagnosis.
+
+    Returns
+    -------
+    ndarray, shape (cases,)
+
+    Raises
+    ------
+    ValueError
+        When lengths differ, an image has no case, or a case has two values.
+
+    Examples
+    --------
+    >>> stratum_of_case(np.array([0, 0, 1]), np.array(["a", "b"]), np.array([1, 1, 0])).tolist()
+    [1, 0]
+    """
+    if stratum.shape != codes.shape:
+        raise ValueError(f"{stratum.size} labels but {codes.size} case ids; expected as many.")
+    if (codes < 0).any():
+        raise ValueError(f"{(codes < 0).sum()} of {codes.size} images have no case id.")
+    found = np.empty(len(cases), dtype=stratum.dtype)
+    found[codes] = stratum
+    mixed = cases[np.unique(codes[found[codes] != stratum])]
+    if mixed.size:
+        raise ValueError(
+            f"{mixed.size} cases have images with different labels, e.g. {str(mixed[0])!r}; "
+            "expected one reference diagnosis for each case. Check cases.csv."
+        )
+    return found
 
 
 def auc_difference(
@@ -717,20 +758,6 @@ def _share_of_cases(call: pd.Series, case: pd.Series, *, replicates: int, seed: 
     codes = pd.factorize(case, sort=True)[0]
     called = weights @ np.bincount(codes, weights=call)
     return percentiles(called / (weights @ np.bincount(codes)), cases=weights.shape[1])
-
-
-def _stratum_of_case(codes: NDArray, cases: NDArray, stratum: NDArray) -> NDArray:
-    if stratum.shape != codes.shape:
-        raise ValueError(f"{stratum.size} labels but {codes.size} case ids; expected as many.")
-    found = np.empty(len(cases), dtype=stratum.dtype)
-    found[codes] = stratum
-    mixed = cases[np.unique(codes[found[codes] != stratum])]
-    if mixed.size:
-        raise ValueError(
-            f"{mixed.size} cases have images with different labels, e.g. {str(mixed[0])!r}; "
-            "expected one reference diagnosis for each case. Check cases.csv."
-        )
-    return found
 
 
 def _weighted_auc(
