@@ -119,6 +119,10 @@ def test_p_grows_with_the_correlation():
     curve = reanalysis.p_by_correlation(21)
     for measure in ("sensitivity", "specificity", "accuracy"):
         assert (np.diff(curve[measure]) > 0).all()
+    again = reanalysis.differences([0.4]).set_index(["measure", "against"])["p"]
+    for measure in ("sensitivity", "specificity", "accuracy"):
+        at = np.interp(0.4, curve["correlation"], curve[measure])
+        assert at == pytest.approx(again[measure, "mean radiologist"], rel=1e-6)
     crossing = np.interp(0.190, curve["sensitivity"], curve["correlation"])
     assert crossing == pytest.approx((5.53 - 1) / (6.184 - 1), abs=0.005)
 

@@ -308,10 +308,14 @@ def p_by_correlation(steps: int = 101) -> pd.DataFrame:
     [0.002, 0.215]
     """
     grid = np.linspace(0, 1, steps)
-    table = differences(grid)
-    mean = table[table["against"] == "mean radiologist"]
-    wide = mean.pivot(index="correlation", columns="measure", values="p")
-    return wide[["sensitivity", "specificity", "accuracy"]].rename_axis(columns=None).reset_index()
+    plain = differences([0.0])
+    plain = plain[plain["against"] == "mean radiologist"].set_index("measure")["p"]
+    groups = {"sensitivity": "positives", "specificity": "controls", "accuracy": "all"}
+    columns = {"correlation": grid}
+    for measure, group in groups.items():
+        effects = [design_effect(group, value) for value in grid]
+        columns[measure] = 2 * stats.norm.sf(stats.norm.isf(plain[measure] / 2) / np.sqrt(effects))
+    return pd.DataFrame(columns)
 
 
 def subtypes(correlations: Iterable[float] = CORRELATIONS) -> pd.DataFrame:
