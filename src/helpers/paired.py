@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from helpers import clustered
+from helpers.inference import Interval
 
 #: Tests of independent pairs; value: the name on a page.
 PLAIN: dict[str, str] = {
@@ -201,6 +202,48 @@ def clustered_mcnemar(
         reason = "no case differs" if table[["b", "c"]].to_numpy().any() else "no pair differs"
         return PairedTest(difference, 0.0, 1.0, name, reason)
     return _chi_squared(difference, _STATISTICS[method](table), name)
+
+
+def difference(
+    first: ArrayLike, second: ArrayLike, case: ArrayLike, *, level: float = 0.95
+) -> Interval:
+    r"""Difference of two raters' shares right, with an interval that respects cases.
+
+    With :math:`d_k=b_k-c_k` of case k, :math:`\hat d=\sum d_k/\sum n_k` and
+    :math:`\hat d\pm t_{K-1}\sqrt{\frac{K}{K-1}\sum(d_k-\hat d n_k)^2}/\sum n_k`.
+
+    Parameters
+    ----------
+    first, second, case
+        As in :func:`discordant`.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    Interval
+        First less second; limits NaN with fewer than two cases.
+
+    References
+    ----------
+    Obuchowski NA. Stat Med 1998;17:1495-1507, equations 2 to 4.
+
+    Examples
+    --------
+    >>> found = difference([1, 1, 1, 0], [0, 1, 0, 0], list("aabc"))
+    >>> print(f"{found.estimate:.2f} {found.low:.2f} {found.high:.2f}")
+    0.50 -0.43 1.00
+    """
+    table = discordant(first, second, case)
+    apart, size, cases = _parts(table)
+    if cases < 2:
+        estimate = apart.sum() / size.sum() if size.sum() else np.nan
+        return Interval(float(estimate), np.nan, np.nan, f"none: {cases} cases")
+    estimate = float(apart.sum() / size.sum())
+    error = np.sqrt(cases / (cases - 1) * ((apart - estimate * size) ** 2).sum()) / size.sum()
+    half = float(stats.t.ppf((1 + level) / 2, cases - 1) * error)
+    limits = (max(estimate - half, -1.0), min(estimate + half, 1.0))
+    return Interval(estimate, *limits, f"ratio estimator, t ({cases} cases)")
 
 
 def discordance_correlation(table: pd.DataFrame) -> float:
