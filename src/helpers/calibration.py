@@ -150,7 +150,11 @@ def curve(
     rows = []
     for members in _groups(probability, bins):
         found = clustered.interval(
-            label[members], unit[members], level=level, corrected=case is not None
+            label[members],
+            unit[members],
+            method="wilson",
+            level=level,
+            corrected=case is not None,
         )
         rows.append((probability[members].mean(), *found[:3], members.sum(), found.method))
     columns = ["mean_probability", "estimate", "low", "high", "n", "method"]

@@ -149,7 +149,7 @@ def interval(
     hit: ArrayLike,
     case: ArrayLike,
     *,
-    method: str = "wilson",
+    method: str = "logit-t",
     level: float = 0.95,
     corrected: bool = True,
 ) -> Interval:
@@ -166,7 +166,8 @@ def interval(
     hit, case, corrected
         As in :func:`share`.
     method : str
-        One of :data:`METHODS`.
+        One of :data:`METHODS`; by default the one whose coverage :mod:`helpers.coverage` finds
+        nearest to nominal over the published test set's sizes.
     level : float
         Confidence level.
 
@@ -182,7 +183,7 @@ def interval(
 
     Examples
     --------
-    >>> found = interval([1, 1, 1, 0, 1, 1, 0, 0], list("aabbccdd"))
+    >>> found = interval([1, 1, 1, 0, 1, 1, 0, 0], list("aabbccdd"), method="wilson")
     >>> print(f"{found.low:.3f} {found.high:.3f} {found.method}")
     0.222 0.907 Wilson on effective images (4.1 of 8, 4 cases)
     """
@@ -199,7 +200,7 @@ def interval(
 
 
 def limits(
-    found: Share, *, method: str = "wilson", level: float = 0.95
+    found: Share, *, method: str = "logit-t", level: float = 0.95
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the limits of :func:`interval` for one share or many.
 
@@ -222,7 +223,7 @@ def limits(
 
     Examples
     --------
-    >>> low, high = limits(share_of_totals([[2, 1, 0], [2, 2, 2]], [2, 2, 2]))
+    >>> low, high = limits(share_of_totals([[2, 1, 0], [2, 2, 2]], [2, 2, 2]), method="wilson")
     >>> high.round(2).tolist()
     [0.87, 1.0]
     """
