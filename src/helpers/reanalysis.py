@@ -243,6 +243,7 @@ def image_tests() -> pd.DataFrame:
     fitting = published.fitting(published.Printed(*shares), n)
     found = published.largest_p([counts.tp], fitting, n)
     table = pd.DataFrame({"test": list(found), "largest_p": list(found.values())})
+    table["test"] = table["test"].replace({"McNemar, mcnemar": "McNemar"})
     return table.sort_values("largest_p", kind="stable", ignore_index=True)
 
 
