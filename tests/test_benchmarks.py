@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers import paths
+from helpers import benchmarks, paths
 from helpers.phantom import thigh
 
 FOLDER = paths.root() / "benchmarks"
@@ -85,3 +85,46 @@ def test_stored_results_are_dated_and_name_their_phantom(path):
     table = pd.read_csv(path)
     assert {"date", "cores", "phantom_version"} <= set(table.columns) and len(table)
     assert table.phantom_version.between(1, thigh.SPECIFICATION["version"]).all()
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A folder of results with one benchmark of an older phantom and one of the present one."""
+    monkeypatch.setattr(benchmarks, "_folder", lambda: tmp_path)
+    present = thigh.SPECIFICATION["version"]
+    about = {"date": "2026-01-02", "cores": 1}
+    speed = {"task": ["reading and decoding", "ROI step of this book"], "ratio": [1.0, 2.5]}
+    older = pd.DataFrame(speed).assign(phantom_version=present - 1, **about)
+    older.to_csv(tmp_path / "roi_speed.csv", index=False)
+    scale = {"size": ["1 x", "4 x"], "step": ["both", "both"], "peak_gib": [1.0, 1.05]}
+    newer = pd.DataFrame(scale).assign(phantom_version=present, **about)
+    newer.to_csv(tmp_path / "cohort_scale.csv", index=False)
+    return tmp_path
+
+
+def test_results_of_another_phantom_are_flagged(stored):
+    flags = benchmarks.overview().set_index("benchmark")["present phantom"]
+    assert flags["cohort scale"] == "yes"
+    assert flags["roi speed"].startswith("no: the present one is version")
+
+
+def test_an_aim_is_reached_missed_or_not_measured(stored):
+    reached = benchmarks.aims().set_index("aim").reached
+    assert reached["finding legs: over reading"] == "no"
+    assert reached["peak memory at four times the slices"] == "yes"
+    assert reached["10,000 resamplings, seconds"] == "not measured"
+    with pytest.raises(FileNotFoundError, match=r"Available: cohort_scale, roi_speed.*make bench"):
+        benchmarks.read("bootstrap_speed")
+
+
+def test_the_page_has_every_table_it_names_whatever_was_measured(stored, tmp_path):
+    target = tmp_path / "tables"
+    target.mkdir()
+    benchmarks.write_tables(target)
+    page = (paths.root() / "book" / "benchmarks.md").read_text()
+    named = set(re.findall(r":file: ../tables/(\S+)", page))
+    assert named == {path.name for path in target.iterdir()}
+    shown = pd.read_csv(target / "benchmark_roi_speed.csv")
+    assert list(shown.columns) == ["task", "ratio"] and len(shown) == 2
+    assert "not measured yet" in (target / "benchmark_phantom_speed.csv").read_text()
+    assert not pd.read_csv(target / "benchmark_real_thighs.csv").measure.str.contains("int").any()
