@@ -6,6 +6,7 @@ is from true overall and in spread. Recalibration learns both on the validation 
 looks at the test set.
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 import statsmodels.api as sm
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
-from statsmodels.tools.sm_exceptions import PerfectSeparationError
+from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
 from helpers import accuracy, clustered
 from helpers.inference import Interval
@@ -290,7 +291,9 @@ def _logit(probability: NDArray) -> NDArray[np.float64]:
 def _logistic(label: NDArray, design: NDArray, **options):
     """Fit a logistic regression; a sentence instead of the fit when there is none."""
     try:
-        found = sm.GLM(label, design, family=sm.families.Binomial(), **options).fit(tol=1e-10)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PerfectSeparationWarning)
+            found = sm.GLM(label, design, family=sm.families.Binomial(), **options).fit(tol=1e-10)
     except (PerfectSeparationError, np.linalg.LinAlgError):
         return "positives and controls are wholly apart"
     if not np.isfinite(found.params).all() or np.abs(found.params).max() > 1e3:

@@ -201,7 +201,10 @@ def model_against_readers(
     model = np.asarray(model)
     readers = np.asarray(readers)
     if model.shape != readers.shape[:1]:
-        raise ValueError(f"{model.size} ratings of the model, readers {readers.shape}; see there.")
+        raise ValueError(
+            f"{model.size} ratings of the model, but those of readers have shape {readers.shape}; "
+            "expected a row for each image in both."
+        )
     values, covariance = figures(label, np.column_stack([model, readers]), case, figure=figure)
     contrast = np.column_stack([np.ones(readers.shape[1]), -np.eye(readers.shape[1])])
     return from_covariance(

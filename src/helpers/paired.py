@@ -252,7 +252,7 @@ def discordance_correlation(table: pd.DataFrame) -> float:
     :math:`\tilde\rho = \left[1+(\hat P_b+\hat P_c)(1-\rho^*)/\rho^*\right]^{-1}` with
     :math:`\rho^*` the analysis-of-variance correlation of the four kinds together,
     :math:`(BMS-WMS)/(BMS+(n_0-1)WMS)`. A negative correlation counts as 0, so that clustering
-    never makes a test stronger.
+    never makes a test stronger; when all pairs are of one kind it counts as 1, each case once.
 
     Parameters
     ----------
@@ -277,8 +277,9 @@ def discordance_correlation(table: pd.DataFrame) -> float:
     cases, mean = len(size), size.mean()
     if mean == 1:
         return 0.0
+    if (share := cells.sum(axis=0) / size.sum()).max() == 1:
+        return 1.0
     typical = mean - ((size - mean) ** 2).sum() / (cases * (cases - 1) * mean)
-    share = cells.sum(axis=0) / size.sum()
     between = ((cells - np.outer(size, share)) ** 2 / size[:, None]).sum() / cases
     within = (cells * (size[:, None] - cells) / size[:, None]).sum() / (cases * (mean - 1))
     pooled = (between - within) / (between + (typical - 1) * within)
