@@ -1,6 +1,7 @@
 # The commands a person types. Needs Python 3.11 to 3.13 with venv, and make; nothing else.
 PYTHON  ?= python3
 PROFILE ?= demo
+SIZE    ?= default
 VENV    := .venv
 RUN     := $(VENV)/bin/python
 READY   := $(VENV)/.ready
@@ -9,7 +10,7 @@ READY   := $(VENV)/.ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
-.PHONY: help book test lab serve plan clean
+.PHONY: help book test lab serve plan bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -34,6 +35,9 @@ lab: $(READY)  ## the notebooks in JupyterLab
 
 serve: $(READY)  ## the built book on http://127.0.0.1:8000
 	@$(RUN) -m http.server 8000 --bind 127.0.0.1 --directory "_build/$(basename $(notdir $(PROFILE)))/html"
+
+bench: $(READY)  ## time the phantom, the legs, the intervals; SIZE=paper: the published cohort too
+	@$(RUN) benchmarks/run.py --size "$(SIZE)"
 
 clean:  ## remove the results and books of all profiles; your own images stay
 	rm -rf results _build .snakemake

@@ -1,5 +1,7 @@
 """Intervals: the published ones, other implementations, brute force, properties."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,6 +64,128 @@ def test_likelihood_ratio_intervals_of_the_published_counts():
     negative = inference.likelihood_ratio(PUBLISHED, sign="negative")
     assert [round(v, 2) for v in positive[:3]] == [10.74, 7.79, 14.79]
     assert [round(v, 3) for v in negative[:3]] == [0.115, 0.079, 0.168]
+
+
+def test_intervals_agree_with_epir():
+    """R 4.2.2, epiR 2.0.57, ``epi.tests(as.table(matrix(c(204,35,24,385),2,byrow=TRUE)))``:
+
+    lr.pos 10.73684211 (7.79421232, 14.79043343), lr.neg 0.11483254 (0.07856638, 0.16783911),
+    diag.or 93.50000000 (54.13577770, 161.48747410), pv.pos 0.85355649 and pv.neg 0.94132029
+    with Clopper-Pearson (0.80226147, 0.89582916) and (0.91394479, 0.96204467).
+    """
+    exact = inference.from_counts(
+        PUBLISHED, methods={"ppv": "clopper-pearson", "npv": "clopper-pearson"}
+    ).set_index("measure")[["estimate", "low", "high"]]
+    expected = {
+        "lr_positive": (10.73684211, 7.79421232, 14.79043343),
+        "lr_negative": (0.11483254, 0.07856638, 0.16783911),
+        "diagnostic_odds_ratio": (93.5, 54.13577770, 161.48747410),
+        "ppv": (0.85355649, 0.80226147, 0.89582916),
+        "npv": (0.94132029, 0.91394479, 0.96204467),
+    }
+    for measure, values in expected.items():
+        assert exact.loc[measure].tolist() == pytest.approx(values, rel=1e-9, abs=6e-9), measure
+
+
+@pytest.mark.parametrize(
+    ("prevalence", "positive", "negative"),
+    [
+        (0.01, 0.098, 0.999),
+        (0.05, 0.361, 0.994),
+        (0.10, 0.544, 0.987),
+        (0.20, 0.729, 0.972),
+        (148 / 432, 0.848, 0.944),
+        (0.50, 0.915, 0.897),
+    ],
+)
+def test_predictive_values_of_the_published_counts(prevalence, positive, negative):
+    for sign, expected in (("positive", positive), ("negative", negative)):
+        found = inference.predictive_value(PUBLISHED, sign=sign, prevalence=prevalence)
+        assert round(found.estimate, 3) == expected
+
+
+def logit_interval(counts, sign, prevalence):
+    """Mercaldo et al. (2007), equations of the logit intervals written out."""
+    tp, fn, fp, tn = counts
+    se, sp, n1, n0 = tp / (tp + fn), tn / (tn + fp), tp + fn, tn + fp
+    if sign == "positive":
+        centre = np.log(se * prevalence / ((1 - sp) * (1 - prevalence)))
+        variance = (1 - se) / se / n1 + sp / (1 - sp) / n0
+    else:
+        centre = np.log(sp * (1 - prevalence) / ((1 - se) * prevalence))
+        variance = se / (1 - se) / n1 + (1 - sp) / sp / n0
+    steps = centre + stats.norm.ppf([0.5, 0.025, 0.975]) * np.sqrt(variance)
+    return 1 / (1 + np.exp(-steps))
+
+
+@given(
+    st.builds(Counts, *[st.integers(1, 60)] * 4),
+    st.floats(0.001, 0.999),
+    st.sampled_from(["positive", "negative"]),
+)
+def test_predictive_values_have_mercaldos_logit_interval(counts, prevalence, sign):
+    found = inference.predictive_value(counts, sign=sign, prevalence=prevalence)
+    assert found[:3] == pytest.approx(tuple(logit_interval(counts, sign, prevalence)))
+    assert 0 <= found.low <= found.estimate + 1e-12
+    assert found.estimate - 1e-12 <= found.high <= 1
+
+
+def test_predictive_values_at_the_images_own_share_are_the_plain_ones():
+    share = 228 / 648
+    for sign, measure in (("positive", "ppv"), ("negative", "npv")):
+        found = inference.predictive_value(PUBLISHED, sign=sign, prevalence=share)
+        assert found.estimate == pytest.approx(float(accuracy.measures(PUBLISHED)[measure]))
+
+
+def test_predictive_values_at_the_ends_and_without_false_calls():
+    sure = inference.predictive_value(PUBLISHED, sign="positive", prevalence=1.0)
+    assert sure[:3] == (1.0, 1.0, 1.0)
+    never = inference.predictive_value(PUBLISHED, sign="positive", prevalence=0.0)
+    assert never[:3] == (0.0, 0.0, 0.0)
+    empty = Counts(tp=3, fn=1, fp=0, tn=4)
+    found = inference.predictive_value(empty, sign="positive", prevalence=0.1)
+    assert np.isnan([found.low, found.high]).all()
+    with pytest.raises(ValueError, match=r"Prevalence 1\.2 is not between 0 and 1"):
+        inference.predictive_value(PUBLISHED, sign="positive", prevalence=1.2)
+
+
+def test_youden_interval_is_newcombes():
+    """Method 10 of Newcombe (1998), written out."""
+    one, other = inference.proportion(204, 228), inference.proportion(35, 420)
+    difference = 204 / 228 - 35 / 420
+    low = difference - np.hypot(one.estimate - one.low, other.high - other.estimate)
+    high = difference + np.hypot(one.high - one.estimate, other.estimate - other.low)
+    assert inference.youden(PUBLISHED)[:3] == pytest.approx((difference, low, high))
+    assert np.isnan(inference.youden(Counts(tp=0, fn=0, fp=1, tn=1)).estimate)
+
+
+def test_ten_thousand_resampled_cohorts_cost_less_than_two_seconds():
+    rng = np.random.default_rng(0)
+    sizes = np.r_[rng.multinomial(191, [1 / 37] * 37), rng.multinomial(355, [1 / 65] * 65)] + 1
+    case = np.repeat(np.arange(102), sizes)
+    label = (case < 37).astype(int)
+    score = label + rng.normal(size=648)
+    call = (score > 0.5).astype(int)
+    started = time.process_time()
+    table = inference.by_case(label, case, call=call, probability=score, replicates=10_000)
+    assert time.process_time() - started < 2
+    assert len(table) == len(accuracy.MEASURES) + 1
+
+
+def test_an_image_without_a_case_or_a_case_id_too_few_is_refused():
+    with pytest.raises(ValueError, match="1 of 3 images have no case id"):
+        inference.by_case([1, 0, 0], ["a", "b", None], call=[1, 0, 0])
+    with pytest.raises(ValueError, match="3 labels but 2 case ids"):
+        inference.by_case([1, 0, 0], ["a", "b"], call=[1, 0, 0])
+    with pytest.raises(ValueError, match="1 of 3 probabilities are NaN"):
+        inference.by_case([1, 0, 0], list("abc"), probability=[0.5, np.nan, 0.1])
+
+
+def test_one_class_only_leaves_its_measures_undefined_with_a_reason():
+    table = inference.by_case([1, 1, 1], list("abc"), call=[1, 0, 1]).set_index("measure")
+    assert table.loc["specificity", "reason"] == "no control"
+    assert np.isnan(table.loc["specificity", "estimate"])
+    assert table.loc["sensitivity", "estimate"] == pytest.approx(2 / 3)
 
 
 def test_odds_ratio_agrees_with_scipy():

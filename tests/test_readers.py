@@ -1,11 +1,14 @@
 """Readers: files checked, kappa against known values, simulation against what it must honour."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from helpers import accuracy, claims, readers
+from helpers import accuracy, claims, paired, readers
 
 #: Fleiss (1971)'s design with 14 raters of 10 subjects, as in the Wikipedia article on his kappa.
 WIKIPEDIA = [
@@ -188,3 +191,140 @@ def test_calls_that_are_no_matrix_are_refused():
         readers.fleiss_kappa([[1], [0]])
     with pytest.raises(ValueError, match="no call may be missing"):
         readers.fleiss_kappa([[1, np.nan], [0, 1]])
+
+
+def published_images(times=1):
+    sizes = np.full(102 * times, 6)
+    case = np.repeat(np.arange(102 * times), sizes)
+    return case, (case % 102 < 37).astype(int)
+
+
+@pytest.mark.parametrize("within", [0.0, 0.5, 1.0])
+def test_alike_images_keep_accuracies_and_kappa(within):
+    case, label = published_images(times=600)
+    model = replace(readers.published_model(), within_case=within)
+    reads = readers.simulate(case, label, case=case, seed=1, model=model)
+    calls = reads["call"].to_numpy().reshape(3, case.size).T
+    sensitivity = calls[label == 1].mean(axis=0)
+    specificity = 1 - calls[label == 0].mean(axis=0)
+    assert sensitivity == pytest.approx(model.sensitivity, abs=0.01)
+    assert specificity == pytest.approx(model.specificity, abs=0.01)
+    expected = readers.expected_kappa(model, prevalence=label.mean())
+    assert readers.fleiss_kappa(calls) == pytest.approx(expected, abs=0.01)
+
+
+def test_images_of_one_person_correlate_as_the_model_says():
+    """Of two images of a person, the latent impressions are bivariate normal."""
+    case = np.repeat(np.arange(200_000), 2)
+    model = readers.ReaderModel((0.8,), (0.8,), correlation=0.3, within_case=0.5)
+    reads = readers.simulate(case, np.ones(case.size, dtype=int), case=case, seed=2, model=model)
+    pairs = reads["call"].to_numpy().reshape(-1, 2)
+    z = stats.norm.ppf(0.8)
+    both = stats.multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]]).cdf([z, z])
+    assert pairs.all(axis=1).mean() == pytest.approx(both, abs=0.004)
+
+
+def test_without_cases_images_are_independent():
+    case = np.repeat(np.arange(100_000), 2)
+    reads = readers.simulate(case, np.ones(case.size, dtype=int), seed=3)
+    first = reads[reads["reader_id"] == "simulated reader 1"]["call"].to_numpy().reshape(-1, 2)
+    assert np.corrcoef(first.T)[0, 1] == pytest.approx(0, abs=0.015)
+
+
+def test_simulation_refuses_ids_that_do_not_match():
+    with pytest.raises(ValueError, match="2 images, 2 labels and 1 case ids"):
+        readers.simulate(["x", "y"], [1, 0], case=["a"], seed=1)
+    with pytest.raises(ValueError, match="2 images, 1 labels and 1 case ids"):
+        readers.simulate(["x", "y"], [1], seed=1)
+
+
+def test_consensus_is_the_majority_by_counting():
+    calls = np.array(list(itertools.product((0, 1), repeat=4)))
+    for votes in (1, 2, 3, 4):
+        expected = [int(row.sum() >= votes) for row in calls]
+        assert readers.consensus(calls, votes=votes).tolist() == expected
+    assert readers.consensus(calls).tolist() == [int(row.sum() > 2) for row in calls]
+    with pytest.raises(ValueError, match="5 votes of 4 raters"):
+        readers.consensus(calls, votes=5)
+    with pytest.raises(ValueError, match="no call may be missing"):
+        readers.consensus([[1, np.nan], [0, 0]])
+
+
+def test_assistance_only_moves_calls_where_the_model_is_sure():
+    rng = np.random.default_rng(5)
+    call, probability = rng.integers(0, 2, 500), rng.random(500)
+    found = readers.assisted(call, probability, low=0.1, high=0.9)
+    unsure = (probability > 0.1) & (probability < 0.9)
+    assert (found[unsure] == call[unsure]).all()
+    assert (found[probability >= 0.9] == 1).all()
+    assert (found[probability <= 0.1] == 0).all()
+    never = readers.assisted(call, probability, low=-1, high=2)
+    assert (never == call).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limits", "message"),
+    [
+        (([1], [0.1, 0.2]), (0.1, 0.9), "1 calls but 2 probabilities"),
+        (([1], [np.nan]), (0.1, 0.9), "1 probabilities are missing"),
+        (([1], [0.1]), (0.9, 0.1), "is not below"),
+    ],
+)
+def test_assistance_refuses_bad_inputs(arguments, limits, message):
+    with pytest.raises(ValueError, match=message):
+        readers.assisted(*arguments, low=limits[0], high=limits[1])
+
+
+def table_of_calls(seed=6):
+    case, label = published_images()
+    rng = np.random.default_rng(seed)
+    probability = 1 / (1 + np.exp(-2 * (label - 0.5) - rng.normal(size=case.size)))
+    table = pd.DataFrame({"label": label, "case_id": case, "probability": probability})
+    return table.assign(model=(probability >= 0.5).astype(int))
+
+
+def test_the_team_holds_every_combination():
+    calls = table_of_calls()
+    reads = readers.simulate(calls.index.astype(str), calls["label"], seed=1)
+    calls = readers.add_calls(calls.assign(image_id=calls.index.astype(str)), reads)
+    names = sorted(reads["reader_id"].unique())
+    found = readers.team(calls, names, model="model")
+    added = [name for name in found.columns if name not in calls.columns]
+    assert added[:3] == [
+        "majority of readers",
+        "readers and model, 2 of 4 votes",
+        "readers and model, 3 of 4 votes",
+    ]
+    assert added[3:] == [f"{name}, assisted" for name in names]
+    votes = calls[[*names, "model"]].sum(axis=1)
+    assert (found["readers and model, 3 of 4 votes"] == (votes >= 3)).all()
+    assert readers.best(calls, names) in names
+
+
+def test_real_readers_are_tested_and_simulated_ones_are_not():
+    calls = table_of_calls()
+    rng = np.random.default_rng(7)
+    for name in ("A", "B", "C"):
+        calls[name] = np.where(rng.random(len(calls)) < 0.8, calls["label"], 1 - calls["label"])
+    real = readers.against_model(calls, ["A", "B", "C"], model="model")
+    assert real["p"].between(0, 1).all()
+    assert set(real["rater"]) == {"A", "B", "C", "mean of readers"}
+    positives = calls[calls["label"] == 1]
+    expected = paired.clustered_mcnemar(
+        positives["model"] == 1, positives["A"] == 1, positives["case_id"]
+    )
+    assert real.iloc[0]["p"] == pytest.approx(expected.p)
+    assert real.iloc[0]["difference"] == pytest.approx(expected.difference)
+    simulated = calls.rename(columns={n: f"simulated reader {n}" for n in "ABC"})
+    names = [f"simulated reader {n}" for n in "ABC"]
+    found = readers.against_model(simulated, names, model="model")
+    assert found["difference"].tolist() == pytest.approx(real["difference"].tolist())
+    assert found[["low", "high", "p"]].isna().all(axis=None)
+    assert (found["reason"] == "simulated reader: the skill is imposed, so no test").all()
+
+
+def test_a_model_like_one_reader_is_no_different():
+    calls = table_of_calls().assign(A=lambda rows: rows["model"])
+    found = readers.against_model(calls, ["A"], model="model")
+    assert (found["difference"] == 0).all()
+    assert (found["p"] == 1).all()

@@ -1,59 +1,131 @@
 """Reading a slice from DICOM or NIfTI, and cutting a leg out of it as a network's input.
 
-Only pixels, spacing and slice position are taken from a file; no name, date or other
-identifying element leaves this module.
+Decoding is one step, admitting another: what this module reads need not be a pair of thighs;
+:mod:`helpers.admission` judges that from the pixels and from :class:`Facts`. Only pixels,
+geometry and the acquisition's kind are taken from a file; no name, date or other identifying
+element leaves this module.
+
+Display convention: an axial slice shows the patient's right on its left and the front above,
+a coronal one the right on its left and the head above, a sagittal one the front on its left
+and the head above. Rows and columns are exchanged and turned to come closest to it; what is
+left of a rotation stays, as resampling would change the pixels.
 """
 
-import zlib
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pydicom
-from nibabel.filebasedimages import ImageFileError
-from nibabel.orientations import OrientationError
-from nibabel.spatialimages import HeaderDataError
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
-from pydicom.pixels import apply_rescale, get_decoder
-from pydicom.uid import UID
+from pydicom.pixels import apply_modality_lut, get_decoder, pixel_array
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from skimage import transform
 
-#: What reading a damaged file raises; the last three come from pydicom's decoders, and from
-#: header elements whose kind or length the damage changed.
-BROKEN = (
-    *(ImageFileError, HeaderDataError, OrientationError, InvalidDicomError, BytesLengthException),
-    *(OSError, EOFError, ValueError, zlib.error),
-    *(AttributeError, RuntimeError, TypeError),
-)
-CONVERT = (
-    "Convert the file to uncompressed DICOM first, for example: gdcmconv --raw old.dcm new.dcm"
-)
+CONVERT = "Convert it to uncompressed DICOM, for example: gdcmconv --raw old.dcm new.dcm"
+EXPORT = "Export it from the scanner or archive again, or remove it."
+REMOVE = "Remove it, or replace it by a DICOM or NIfTI (.nii, .nii.gz) file of axial slices."
+#: What reading a damaged file raises: random bytes make pydicom, nibabel and the decoders below
+#: them raise anything.
+BROKEN = (Exception,)
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+#: Elements without which pydicom decodes nothing, and what they are when a file leaves them out.
+UNSAID = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}
+#: Patient directions of DICOM, PS3.3 C.7.6.1.1.1, towards left, back and head.
+DIRECTIONS = {
+    **{"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0)},
+    **{"A": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)},
+}
+PLANES = ("sagittal", "coronal", "axial")
+#: Shown directions of columns and of rows: patient axis (left, back, head) and sign.
+SHOWN = {"axial": ((0, 1), (1, 1)), "coronal": ((0, 1), (2, -1)), "sagittal": ((1, 1), (2, -1))}
 
 
 class UnreadableImage(ValueError):
-    """A file does not give pixels; the message says why and what was expected."""
+    """A file does not give pixels.
+
+    Parameters
+    ----------
+    reason : str
+        What was found, beginning with the file's name.
+    remedy : str
+        What to do about it.
+    """
+
+    def __init__(self, reason: str, remedy: str = EXPORT) -> None:
+        super().__init__(f"{reason}. {remedy}")
+        self.reason, self.remedy = reason, remedy
+
+    def __reduce__(self):
+        return type(self), (self.reason, self.remedy)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file says of one of its slices, beside the pixels.
+
+    Attributes
+    ----------
+    kind : str
+        ``DICOM``, ``NIfTI``, or empty for an image made in memory.
+    modality, sop_class : str
+        DICOM Modality (0008,0060) and SOP Class UID (0008,0016); empty where not stated.
+    image_type, sequence, options : tuple of str
+        Image Type (0008,0008), Scanning Sequence (0018,0020) and Scan Options (0018,0022).
+    body_part : str
+        Body Part Examined (0018,0015).
+    repetition_ms, echo_ms, inversion_ms : float
+        Times of the acquisition; NaN where not stated.
+    plane : str
+        ``axial``, ``coronal``, ``sagittal``, or empty where the orientation is not stated.
+    tilt_deg : float
+        Angle between the slice and the axial plane; NaN where not stated.
+    spacing_stated : bool
+        Whether the file says how large a pixel is.
+    volumes : int
+        Volumes (echoes, times, contrasts) that a NIfTI file holds.
+    """
+
+    kind: str = ""
+    modality: str = ""
+    sop_class: str = ""
+    image_type: tuple[str, ...] = ()
+    sequence: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    body_part: str = ""
+    repetition_ms: float = np.nan
+    echo_ms: float = np.nan
+    inversion_ms: float = np.nan
+    plane: str = ""
+    tilt_deg: float = np.nan
+    spacing_stated: bool = True
+    volumes: int = 1
 
 
 @dataclass(frozen=True)
 class SliceImage:
-    """One axial slice in radiological display convention.
+    """One slice in the display convention.
 
     Attributes
     ----------
     pixels : ndarray of float, shape (rows, columns)
-        The patient's right is on the left, anterior is up.
+        Axial: the patient's right is on the left, anterior is up.
     spacing_mm : tuple of float
-        Distance between rows and between columns.
+        Distance between rows and between columns; 1 where the file does not state it.
+    facts : Facts
+        What the file says of it.
     """
 
     pixels: np.ndarray
     spacing_mm: tuple[float, float]
+    facts: Facts = Facts()
 
 
 def read_slice(file: str | Path, frame: int = 0) -> SliceImage:
@@ -64,22 +136,54 @@ def read_slice(file: str | Path, frame: int = 0) -> SliceImage:
     file : str or Path
         DICOM, or NIfTI by its suffix (``.nii``, ``.nii.gz``).
     frame : int
-        Frame of a multi-frame DICOM, or axial slice of a NIfTI volume counted upward.
+        Frame of a multi-frame DICOM, or axial slice of a NIfTI volume counted upward; slices
+        of a further volume of the same NIfTI file follow those of the first.
 
     Returns
     -------
     SliceImage
-        Rescaled to the units the file declares.
+        Rescaled to the units the file declares; MONOCHROME1 inverted; padding and, in NIfTI,
+        values that are not finite replaced by the lowest other value.
 
     Raises
     ------
     UnreadableImage
         When the file has no such slice or no pixels.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise UnreadableImage(f"{path.name} does not exist. Expected a DICOM or NIfTI file.")
-    return _read_nifti(path, frame) if _is_nifti(path) else _read_dicom(path, frame)
+    source = _opened(file)
+    if not 0 <= frame < source.frames:
+        raise UnreadableImage(
+            f"{source.path.name} has frames 0 to {source.frames - 1}; frame {frame} was asked"
+        )
+    return source.read(frame)
+
+
+def read_frames(file: str | Path) -> Iterator[tuple[float, SliceImage | UnreadableImage]]:
+    """Read every slice of a file, which is opened once.
+
+    Parameters
+    ----------
+    file : str or Path
+        DICOM or NIfTI.
+
+    Yields
+    ------
+    position : float
+        As from :func:`frame_positions`.
+    image : SliceImage or UnreadableImage
+        The slice, or why this one does not give pixels.
+
+    Raises
+    ------
+    UnreadableImage
+        When the file as a whole cannot be opened.
+    """
+    source = _opened(file, whole=True)
+    for frame in range(source.frames):
+        try:
+            yield source.position(frame), source.read(frame)
+        except UnreadableImage as error:
+            yield np.nan, error
 
 
 def frame_positions(file: str | Path) -> list[float]:
@@ -100,15 +204,31 @@ def frame_positions(file: str | Path) -> list[float]:
     UnreadableImage
         When the file is neither.
     """
-    path = Path(file)
-    if _is_nifti(path):
-        volume = _nifti(path)
-        return [float((volume.affine @ [0, 0, k, 1])[2]) for k in range(volume.shape[2])]
-    header = _dicom(path, pixels=False)
-    if "Rows" not in header:
-        raise UnreadableImage(f"{path.name} is DICOM without an image.")
-    with _reading(path, "has a damaged header"):
-        return [_position(header, i) for i in range(int(header.get("NumberOfFrames") or 1))]
+    source = _opened(file)
+    return [source.position(frame) for frame in range(source.frames)]
+
+
+def stored_pixels(file: str | Path) -> np.ndarray:
+    """Decode a DICOM file, without rescaling, inverting or turning anything.
+
+    Parameters
+    ----------
+    file : str or Path
+        DICOM, grey or colour.
+
+    Returns
+    -------
+    ndarray, shape (frames, rows, columns) or (frames, rows, columns, 3)
+        Stored values: only Bits Stored (0028,0101) count, with the sign that Pixel
+        Representation (0028,0103) gives them (PS3.5 8.1.1).
+
+    Raises
+    ------
+    UnreadableImage
+        When the file gives no pixels.
+    """
+    source = _Dicom(_present(file))
+    return np.stack([source.stored(frame) for frame in range(source.frames)])
 
 
 def first_readable(slices: pd.DataFrame, *, folder: str | Path) -> SliceImage:
@@ -187,7 +307,8 @@ def crops(legs: pd.DataFrame, *, folder: str | Path, size: int) -> list[np.ndarr
     Parameters
     ----------
     legs : DataFrame
-        Included rows of ``images.csv``: file, frame, row0, col0, row1, col1.
+        Included rows of ``images.csv``: file, frame, row0, col0, row1, col1; those whose
+        ``mirrored`` is 1 are mirrored.
     folder : str or Path
         Folder that relative file names start from.
     size : int
@@ -200,20 +321,39 @@ def crops(legs: pd.DataFrame, *, folder: str | Path, size: int) -> list[np.ndarr
     """
     boxes = legs[["row0", "col0", "row1", "col1"]].astype(int).itertuples(index=False, name=None)
     return [
-        crop(read_slice(Path(folder) / row.file, row.frame), box, size=size)
+        crop(read_slice(Path(folder) / row.file, row.frame), box, size=size)[
+            :, :: -1 if getattr(row, "mirrored", 0) else 1
+        ]
         for row, box in zip(legs.itertuples(), boxes, strict=True)
     ]
 
 
-def _is_nifti(path: Path) -> bool:
-    return path.name.endswith((".nii", ".nii.gz"))
+def _present(file: str | Path) -> Path:
+    path = Path(file)
+    with _reading(path, "cannot be opened"):
+        if path.is_dir():
+            raise UnreadableImage(f"{path.name} is a folder", REMOVE)
+        if not path.is_file():
+            raise UnreadableImage(f"{path.name} does not exist", "Expected DICOM or NIfTI.")
+        if not path.stat().st_size:
+            raise UnreadableImage(f"{path.name} is empty")
+    return path
+
+
+def _opened(file: str | Path, *, whole: bool = False) -> "_Nifti | _Dicom":
+    path = _present(file)
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return _Nifti(path, whole=whole)
+    return _Dicom(path)
 
 
 @contextmanager
 def _reading(path: Path, trouble: str) -> Iterator[None]:
-    """Turn what a damaged file raises into one sentence that names it."""
+    """Turn whatever a damaged file makes a library raise into one sentence that names it."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except UnreadableImage:
         raise
     except BROKEN as error:
@@ -221,61 +361,245 @@ def _reading(path: Path, trouble: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+    line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(":.")
+    # A library may quote what an element holds, and that may be a name.
+    line = re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", line)
+    return line if len(line) <= 200 else f"{line[:197]}..."
 
 
-def _nifti(path: Path) -> nib.Nifti1Image:
-    with _reading(path, "is not readable NIfTI"):
-        volume = nib.as_closest_canonical(nib.load(path))
-    if len(volume.shape) != 3:
-        found = " x ".join(str(n) for n in volume.shape)
-        raise UnreadableImage(f"{path.name} is {found}; expected a volume of three dimensions.")
-    return volume
+class _Nifti:
+    """A NIfTI file as axial slices, counted upward."""
 
+    def __init__(self, path: Path, *, whole: bool = False) -> None:
+        self.path = path
+        with _reading(path, "is not readable NIfTI"):
+            image = nib.load(path)
+            self._affine, shape = image.affine, image.shape
+            if image.dataobj.dtype.kind not in "iuf":
+                raise UnreadableImage(
+                    f"{path.name} holds {image.dataobj.dtype}; expected grey values", REMOVE
+                )
+            self._shape = (*shape, *(1 for _ in range(3 - len(shape))))
+            self._axes, self._signs = _volume_axes(self._affine)
+            self._data = np.asanyarray(image.dataobj) if whole else image.dataobj
+            self._ndim = len(shape)
+        self.volumes = int(np.prod(self._shape[3:], dtype=int))
+        self._depth = self._shape[self._axes[2]]
+        self.frames = self._depth * self.volumes
+        if min(self._shape) < 1:
+            raise UnreadableImage(f"{path.name} has no voxel: {' x '.join(map(str, shape))}")
 
-def _read_nifti(path: Path, frame: int) -> SliceImage:
-    volume = _nifti(path)
-    _check_frame(path, frame, volume.shape[2])
-    # Canonical axes run right, anterior, up: both in-plane axes are turned for display.
-    with _reading(path, "is not readable NIfTI"):
-        pixels = np.asarray(volume.dataobj[:, :, frame], dtype=float)[::-1, ::-1].T
-    across, along = volume.header.get_zooms()[:2]
-    return SliceImage(np.ascontiguousarray(pixels), (float(along), float(across)))
+    def position(self, frame: int) -> float:
+        index = np.array([(n - 1) / 2 for n in self._shape[:3]])
+        index[self._axes[2]] = self._stored_index(frame)
+        return float((self._affine @ [*index, 1])[2])
 
-
-def _dicom(path: Path, *, pixels: bool) -> Dataset:
-    with _reading(path, "is neither DICOM nor NIfTI (.nii, .nii.gz)"):
-        return pydicom.dcmread(path, stop_before_pixels=not pixels)
-
-
-def _read_dicom(path: Path, frame: int) -> SliceImage:
-    header = _dicom(path, pixels=True)
-    with _reading(path, "has a damaged header"):
-        frames = int(header.get("NumberOfFrames") or 1)
-        spacing = _found(header, frame, "PixelMeasuresSequence", "PixelSpacing", 2)
-        name = "ImageOrientationPatient"
-        orientation = _found(header, frame, "PlaneOrientationSequence", name, 6)
-    _check_frame(path, frame, frames)
-    stored = _decoded(path, header)
-    stored = stored[frame] if frames > 1 else stored
-    if stored.ndim != 2:
-        raise UnreadableImage(f"{path.name} holds colour; expected grey values.")
-    with _reading(path, "has a damaged header"):
-        pixels = np.asarray(apply_rescale(stored, header), dtype=float)
-    if header.get("PhotometricInterpretation") == "MONOCHROME1":
-        pixels = pixels.max() - pixels
-    along, across = spacing or (1.0, 1.0)
-    return SliceImage(_displayed(pixels, orientation), (along, across))
-
-
-def _decoded(path: Path, header: Dataset) -> np.ndarray:
-    syntax = header.file_meta.get("TransferSyntaxUID")
-    if syntax is not None and not _decodes(syntax):
-        raise UnreadableImage(
-            f"{path.name} gives no pixels: nothing installed decodes {syntax.name}. {CONVERT}"
+    def read(self, frame: int) -> SliceImage:
+        across, along, _ = self._axes
+        with _reading(self.path, "is not readable NIfTI"):
+            pixels = self._plane(frame)
+        # Rows run to the back and columns to the patient's left.
+        pixels = pixels.T if across < along else pixels
+        pixels = pixels[:: -self._signs[1], :: -self._signs[0]]
+        finite = np.isfinite(pixels)
+        if not finite.any():
+            raise UnreadableImage(f"{self.path.name}, slice {frame}, holds no finite value")
+        edges = self._affine[:3, :3]
+        normal = np.cross(edges[:, across], edges[:, along])
+        steps = np.linalg.norm(edges, axis=0)
+        facts = Facts(kind="NIfTI", plane="axial", tilt_deg=_tilt(normal), volumes=self.volumes)
+        return SliceImage(
+            np.where(finite, pixels, pixels[finite].min()),
+            (float(steps[along]), float(steps[across])),
+            facts,
         )
-    with _reading(path, "gives no pixels"):
-        return header.pixel_array
+
+    def _stored_index(self, frame: int) -> int:
+        level = frame % self._depth
+        return level if self._signs[2] > 0 else self._depth - 1 - level
+
+    def _plane(self, frame: int) -> np.ndarray:
+        index: list = [slice(None)] * 3
+        index[self._axes[2]] = self._stored_index(frame)
+        more = np.unravel_index(frame // self._depth, self._shape[3:] or (1,), order="F")
+        index += [int(i) for i in more] if self._ndim > 3 else []
+        data = self._data
+        if self._ndim < 3:
+            data = np.asanyarray(data).reshape(self._shape)
+        return np.asarray(data[tuple(index)], dtype=float)
+
+
+def _volume_axes(affine: np.ndarray) -> tuple[list[int], list[int]]:
+    """Return which voxel axis runs right-left, back-front and up, and its sign."""
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise ValueError("its affine gives the voxels no place in space")
+    found = nib.io_orientation(affine)
+    order = [int(np.flatnonzero(found[:, 0] == axis)[0]) for axis in range(3)]
+    return order, [int(found[axis, 1]) for axis in order]
+
+
+class _Dicom:
+    """A DICOM file as frames."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.header = _dicom(path)
+        if not len(self.header):
+            raise UnreadableImage(f"{path.name} gives no pixels: it is damaged or cut short")
+        if "Rows" not in self.header:
+            raise UnreadableImage(f"{path.name} is DICOM without an image", REMOVE)
+        with _reading(path, "has a damaged header"):
+            self.frames = max(1, int(self.header.get("NumberOfFrames") or 1))
+            if self.frames > path.stat().st_size:
+                raise UnreadableImage(f"{path.name} is too short for its {self.frames} frames")
+            for name, value in UNSAID.items():
+                if self.header.get(name) in (None, ""):
+                    setattr(self.header, name, value)
+            if self.header.get("BitsStored") is None:
+                self.header.BitsStored = self.header.BitsAllocated
+            if self.header.get("PixelRepresentation") is None:
+                self.header.PixelRepresentation = 0
+
+    def position(self, frame: int) -> float:
+        with _reading(self.path, "has a damaged header"):
+            place = self._numbers(frame, "PlanePositionSequence", "ImagePositionPatient", 3)
+            if place is not None:
+                return place[2]
+            return _number(self.header.get("SliceLocation"))
+
+    def stored(self, frame: int) -> np.ndarray:
+        syntax = self.header.file_meta.get("TransferSyntaxUID")
+        if syntax and not _decodes(syntax):
+            raise UnreadableImage(
+                f"{self.path.name} gives no pixels: nothing installed decodes {syntax.name}",
+                CONVERT,
+            )
+        if not any(name in self.header for name in PIXELS):
+            raise UnreadableImage(f"{self.path.name} gives no pixels: it has no Pixel Data")
+        with _reading(self.path, "gives no pixels"):
+            return pixel_array(self.header, index=frame, raw=True)
+
+    def read(self, frame: int) -> SliceImage:
+        stored = self.stored(frame)
+        if stored.ndim != 2:
+            raise UnreadableImage(f"{self.path.name} holds colour; expected grey values", REMOVE)
+        with _reading(self.path, "has a damaged header"):
+            pixels = self._rescaled(stored, frame)
+            if self.header.PhotometricInterpretation == "MONOCHROME1":
+                pixels = pixels.max() - pixels
+            padded = _padding(stored, self.header) | ~np.isfinite(pixels)
+            if padded.any() and not padded.all():
+                pixels[padded] = pixels[~padded].min()
+            spacing, facts = self._facts(frame)
+            pixels, spacing, facts = _displayed(pixels, spacing, facts, self._directions(frame))
+        return SliceImage(pixels, spacing, facts)
+
+    def _rescaled(self, stored: np.ndarray, frame: int) -> np.ndarray:
+        """Apply Modality LUT or Rescale Slope and Intercept, a frame's own first."""
+        pixels = stored.astype(float)
+        for place in self._places(frame, "PixelValueTransformationSequence"):
+            slope, shift = (_number(place.get(f"Rescale{n}")) for n in ("Slope", "Intercept"))
+            if place.get("ModalityLUTSequence"):
+                pixels = np.asarray(apply_modality_lut(stored, place), dtype=float)
+                break
+            if np.isfinite([slope, shift]).all() and slope:
+                pixels = pixels * slope + shift
+                break
+        return pixels
+
+    def _facts(self, frame: int) -> tuple[tuple[float, float], Facts]:
+        found = self._numbers(frame, "PixelMeasuresSequence", "PixelSpacing", 2)
+        stated = found is not None and min(found) > 0
+        if not stated:
+            across = _number(self.header.get("ReconstructionDiameter")) / self.header.Columns
+            stated, found = across > 0, (across, across)
+        times = "MRTimingAndRelatedParametersSequence"
+        facts = Facts(
+            kind="DICOM",
+            modality=str(self.header.get("Modality") or ""),
+            sop_class=str(self.header.get("SOPClassUID") or ""),
+            image_type=self._words(frame, "MRImageFrameTypeSequence", "FrameType", "ImageType"),
+            sequence=self._words(frame, "", "ScanningSequence", "EchoPulseSequence"),
+            options=self._words(frame, "", "ScanOptions", ""),
+            body_part=str(self.header.get("BodyPartExamined") or "").upper(),
+            repetition_ms=self._number_of(frame, times, "RepetitionTime"),
+            echo_ms=min(
+                self._number_of(frame, "MREchoSequence", "EffectiveEchoTime"),
+                self._number_of(frame, "", "EchoTime"),
+                key=np.isnan,
+            ),
+            inversion_ms=self._number_of(frame, "", "InversionTime"),
+            spacing_stated=stated,
+        )
+        return (found if stated else (1.0, 1.0)), facts
+
+    def _directions(self, frame: int) -> np.ndarray | None:
+        """Return the patient directions of a row and of a column, PS3.3 C.7.6.2.1.1."""
+        name = "ImageOrientationPatient"
+        found = self._numbers(frame, "PlaneOrientationSequence", name, 6)
+        if found is None:
+            letters = self.header.get("PatientOrientation") or ()
+            first = [str(word)[:1] for word in letters]
+            if len(first) != 2 or not set(first) <= set(DIRECTIONS):
+                return None
+            found = (*DIRECTIONS[first[0]], *DIRECTIONS[first[1]])
+        pair = np.reshape(found, (2, 3))
+        lengths = np.linalg.norm(pair, axis=1)
+        # Directions that are no unit vectors at a right angle are taken as not stated.
+        sound = np.allclose(lengths, 1, atol=0.1) and abs(pair[0] @ pair[1]) < 0.1
+        return pair if sound else None
+
+    def _places(self, frame: int, group: str) -> list[Dataset]:
+        """Return where an element may stand: a frame's groups, shared ones, the header."""
+        places = []
+        for sequence, index in (
+            ("PerFrameFunctionalGroupsSequence", frame),
+            ("SharedFunctionalGroupsSequence", 0),
+        ):
+            items = self.header.get(sequence) or []
+            if group and index < len(items):
+                places += list(items[index].get(group) or [])
+        return [*places, self.header]
+
+    def _numbers(self, frame: int, group: str, name: str, count: int) -> tuple[float, ...] | None:
+        """Return an element with as many finite values as it must have (PS3.3 C.7.6.16)."""
+        for place in self._places(frame, group):
+            values = place.get(name)
+            if isinstance(values, MultiValue) and len(values) == count:
+                numbers = tuple(_number(value) for value in values)
+                if np.isfinite(numbers).all():
+                    return numbers
+        return None
+
+    def _number_of(self, frame: int, group: str, name: str) -> float:
+        values = (_number(place.get(name)) for place in self._places(frame, group))
+        return next((value for value in values if np.isfinite(value)), np.nan)
+
+    def _words(self, frame: int, group: str, *names: str) -> tuple[str, ...]:
+        for place in self._places(frame, group):
+            for value in (place.get(name) for name in names if name):
+                if value:
+                    words = [value] if isinstance(value, str) else value
+                    return tuple(str(word).upper() for word in words)
+        return ()
+
+
+def _dicom(path: Path) -> Dataset:
+    with _reading(path, "is neither DICOM nor NIfTI (.nii, .nii.gz)"):
+        try:
+            header = pydicom.dcmread(path)
+        except InvalidDicomError:
+            # Some archives leave out the preamble and the group that names the syntax.
+            header = pydicom.dcmread(path, force=True)
+            if "Rows" not in header or "SOPClassUID" not in header:
+                raise UnreadableImage(
+                    f"{path.name} is neither DICOM nor NIfTI (.nii, .nii.gz)", REMOVE
+                ) from None
+        if not header.file_meta.get("TransferSyntaxUID"):
+            implicit = header.original_encoding[0] is not False
+            syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+            header.file_meta.TransferSyntaxUID = syntax
+        return header
 
 
 def _decodes(syntax: UID) -> bool:
@@ -285,46 +609,46 @@ def _decodes(syntax: UID) -> bool:
         return False
 
 
-def _displayed(pixels: np.ndarray, orientation: list[float] | None) -> np.ndarray:
-    """Turn an axial slice so that columns run to the patient's left and rows to the back."""
-    if orientation is None:
-        return pixels
-    if orientation[0] < -0.5:
-        pixels = pixels[:, ::-1]
-    if orientation[4] < -0.5:
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
+def _number(value: object) -> float:
+    """Return an element's value as a number; NaN where it is absent, empty or none."""
+    if isinstance(value, MultiValue):
+        value = value[0] if len(value) else None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
 
 
-def _found(
-    header: Dataset, frame: int, group: str, name: str, count: int
-) -> tuple[float, ...] | None:
-    """Return an element of the header or of its functional groups (PS3.3 C.7.6.16).
-
-    None where there is none with as many values as it must have.
-    """
-    places = [header]
-    for sequence, index in (
-        ("PerFrameFunctionalGroupsSequence", frame),
-        ("SharedFunctionalGroupsSequence", 0),
-    ):
-        items = header.get(sequence) or []
-        places += (items[index].get(group) or []) if index < len(items) else []
-    for place in places:
-        values = place.get(name)
-        if isinstance(values, MultiValue) and len(values) == count:
-            return tuple(float(value) for value in values)
-    return None
+def _padding(stored: np.ndarray, header: Dataset) -> np.ndarray:
+    """Return where Pixel Padding Value (0028,0120), or the range it begins, stands."""
+    first = _number(header.get("PixelPaddingValue"))
+    last = _number(header.get("PixelPaddingRangeLimit"))
+    low, high = sorted((first, first if np.isnan(last) else last))
+    return (stored >= low) & (stored <= high)
 
 
-def _position(header: Dataset, frame: int) -> float:
-    place = _found(header, frame, "PlanePositionSequence", "ImagePositionPatient", 3)
-    if place is not None:
-        return place[2]
-    location = header.get("SliceLocation")
-    return np.nan if location in (None, "") else float(location)
+def _tilt(normal: np.ndarray) -> float:
+    """Return the angle between a slice with this normal and the axial plane, degrees."""
+    cosine = abs(normal[2]) / np.linalg.norm(normal)
+    return float(np.degrees(np.arccos(min(1.0, cosine))))
 
 
-def _check_frame(path: Path, frame: int, frames: int) -> None:
-    if not 0 <= frame < frames:
-        raise UnreadableImage(f"{path.name} has frames 0 to {frames - 1}; frame {frame} was asked.")
+def _displayed(
+    pixels: np.ndarray,
+    spacing: tuple[float, float],
+    facts: Facts,
+    directions: np.ndarray | None,
+) -> tuple[np.ndarray, tuple[float, float], Facts]:
+    """Exchange and turn rows and columns into the display convention."""
+    if directions is None:
+        return pixels, spacing, facts
+    normal = np.cross(*directions)
+    plane = PLANES[int(np.argmax(np.abs(normal)))]
+    (across, sign), (down, sign_down) = SHOWN[plane]
+    row, column = directions
+    if abs(row[across]) + abs(column[down]) < abs(row[down]) + abs(column[across]):
+        pixels, spacing, row, column = pixels.T, spacing[::-1], column, row
+    pixels = pixels[:: int(np.copysign(1, column[down] * sign_down))]
+    pixels = pixels[:, :: int(np.copysign(1, row[across] * sign))]
+    facts = replace(facts, plane=plane, tilt_deg=_tilt(normal))
+    return np.ascontiguousarray(pixels), spacing, facts

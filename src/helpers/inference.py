@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from helpers import accuracy
 from helpers.accuracy import MEASURES, Counts
@@ -169,6 +169,126 @@ def odds_ratio(counts: Counts, *, level: float = 0.95) -> Interval:
     return _on_log_scale(estimate, sum(1 / cell for cell in counts) ** 0.5, level=level)
 
 
+def predictive_value(
+    counts: Counts, *, sign: str, prevalence: float, level: float = 0.95
+) -> Interval:
+    r"""Predictive value where another share of people has the disease than in these images.
+
+    By Bayes' rule the odds after a call are the odds before it times the likelihood ratio, so
+    that :math:`PPV/(1-PPV)=LR^+\,\pi/(1-\pi)` and :math:`(1-NPV)/NPV=LR^-\,\pi/(1-\pi)` at
+    prevalence :math:`\pi`. The limits of the likelihood ratio carry over; they are the logit
+    intervals of Mercaldo et al.
+
+    Parameters
+    ----------
+    counts : Counts
+        One table of independent images.
+    sign : {"positive", "negative"}
+        Which predictive value.
+    prevalence : float
+        Share of people with the disease, between 0 and 1.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    Interval
+        Limits NaN when a cell that enters the standard error is zero.
+
+    Raises
+    ------
+    ValueError
+        On an unknown sign, or a prevalence that is none.
+
+    References
+    ----------
+    Mercaldo ND, Lau KF, Zhou XH. Stat Med 2007;26:2170-2183, doi 10.1002/sim.2677.
+
+    Examples
+    --------
+    The published network where one person in ten has a dystrophinopathy:
+
+    >>> published = Counts(tp=204, fn=24, fp=35, tn=385)
+    >>> found = predictive_value(published, sign="positive", prevalence=0.1)
+    >>> print("{:.3f} {:.3f} {:.3f}".format(*found[:3]))
+    0.544 0.464 0.622
+    >>> found = predictive_value(published, sign="negative", prevalence=0.1)
+    >>> print("{:.3f} {:.3f} {:.3f}".format(*found[:3]))
+    0.987 0.982 0.991
+    """
+    return after_call(
+        likelihood_ratio(counts, sign=sign, level=level), sign=sign, prevalence=prevalence
+    )
+
+
+def after_call(ratio: Interval, *, sign: str, prevalence: float) -> Interval:
+    """Turn a likelihood ratio with its interval into a predictive value with its own.
+
+    Parameters
+    ----------
+    ratio : Interval
+        From :func:`likelihood_ratio` or :func:`helpers.clustered.likelihood_ratio`.
+    sign, prevalence
+        As in :func:`predictive_value`.
+
+    Returns
+    -------
+    Interval
+        Method ``logit scale`` and what the ratio's method adds.
+
+    Examples
+    --------
+    >>> after_call(Interval(9.0, 4.0, 19.0, "log scale"), sign="positive", prevalence=0.5)[:3]
+    (0.9, 0.8, 0.95)
+    """
+    if not 0 <= prevalence <= 1:
+        raise ValueError(f"Prevalence {prevalence} is not between 0 and 1.")
+    method = ratio.method.replace("log scale", "logit scale")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        odds = np.array(ratio[:3]) * prevalence / np.float64(1 - prevalence)
+        share = np.where(np.isinf(odds), 1.0, odds / (1 + odds))
+    if sign == "positive":
+        return Interval(*map(float, share), method)
+    return Interval(float(1 - share[0]), float(1 - share[2]), float(1 - share[1]), method)
+
+
+def youden(counts: Counts, *, level: float = 0.95) -> Interval:
+    r"""Interval of the Youden index, a difference of two independent shares.
+
+    :math:`J=Se-(1-Sp)`. Newcombe's limits lie from J by the root of the summed squares of the
+    distances from each share to its Wilson limit. From statsmodels.
+
+    Parameters
+    ----------
+    counts : Counts
+        One table of independent images.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    Interval
+        NaN without positives or controls.
+
+    References
+    ----------
+    Newcombe RG. Stat Med 1998;17:873-890, method 10.
+
+    Examples
+    --------
+    >>> found = youden(Counts(tp=204, fn=24, fp=35, tn=385))
+    >>> print("{:.3f} {:.3f} {:.3f}".format(*found[:3]))
+    0.811 0.756 0.852
+    """
+    tp, fn, fp, tn = counts
+    if not (tp + fn and fp + tn):
+        return Interval(np.nan, np.nan, np.nan, "Newcombe")
+    low, high = confint_proportions_2indep(
+        tp, tp + fn, fp, fp + tn, method="newcomb", compare="diff", alpha=1 - level
+    )
+    return Interval(float(accuracy.measures(counts)["youden"]), float(low), float(high), "Newcombe")
+
+
 def f1(counts: Counts, *, level: float = 0.95) -> Interval:
     r"""Interval of F1 through the share of true positives among all but the true negatives.
 
@@ -213,8 +333,7 @@ def from_counts(
 ) -> pd.DataFrame:
     """Tabulate measures with the intervals that counts alone allow.
 
-    Matthews' correlation and the Youden index have no interval here; resample cases for those
-    (:func:`by_case`).
+    Matthews' correlation has no interval here; resample cases for it (:func:`by_case`).
 
     Parameters
     ----------
@@ -246,10 +365,10 @@ def from_counts(
     rows["lr_positive"] = likelihood_ratio(counts, sign="positive", level=level)
     rows["lr_negative"] = likelihood_ratio(counts, sign="negative", level=level)
     rows["diagnostic_odds_ratio"] = odds_ratio(counts, level=level)
-    for name in ("mcc", "youden"):
-        rows[name] = Interval(
-            float(accuracy.measures(counts)[name]), np.nan, np.nan, "none from counts alone"
-        )
+    rows["youden"] = youden(counts, level=level)
+    rows["mcc"] = Interval(
+        float(accuracy.measures(counts)["mcc"]), np.nan, np.nan, "none from counts alone"
+    )
     table = pd.DataFrame([(name, *rows[name]) for name in MEASURES])
     table.columns = ["measure", "estimate", "low", "high", "method"]
     table["n"] = [int(shares[name][1]) if name in shares else sum(counts) for name in MEASURES]
@@ -553,13 +672,54 @@ def case_weights(
     codes, cases = pd.factorize(np.asarray(case), sort=True)
     strata = np.zeros(len(cases), dtype=int)
     if stratum is not None:
-        strata = _stratum_of_case(codes, cases, np.asarray(stratum))
+        strata = stratum_of_case(codes, cases, np.asarray(stratum))
     weights = np.ones((replicates + 1, len(cases)))
     for value in np.unique(strata):
         members = np.flatnonzero(strata == value)
         share = np.full(members.size, 1 / members.size)
         weights[1:, members] = rng.multinomial(members.size, share, size=replicates)
     return weights
+
+
+def stratum_of_case(codes: NDArray, cases: NDArray, stratum: NDArray) -> NDArray:
+    """Return the one value that all images of each case share.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n,)
+        Number of the case of each image.
+    cases : ndarray, shape (cases,)
+        Name of each case, for the message.
+    stratum : ndarray, shape (n,)
+        Value of each image, for example its reference diagnosis.
+
+    Returns
+    -------
+    ndarray, shape (cases,)
+
+    Raises
+    ------
+    ValueError
+        When lengths differ, an image has no case, or a case has two values.
+
+    Examples
+    --------
+    >>> stratum_of_case(np.array([0, 0, 1]), np.array(["a", "b"]), np.array([1, 1, 0])).tolist()
+    [1, 0]
+    """
+    if stratum.shape != codes.shape:
+        raise ValueError(f"{stratum.size} labels but {codes.size} case ids; expected as many.")
+    if (codes < 0).any():
+        raise ValueError(f"{(codes < 0).sum()} of {codes.size} images have no case id.")
+    found = np.empty(len(cases), dtype=stratum.dtype)
+    found[codes] = stratum
+    mixed = cases[np.unique(codes[found[codes] != stratum])]
+    if mixed.size:
+        raise ValueError(
+            f"{mixed.size} cases have images with different labels, e.g. {str(mixed[0])!r}; "
+            "expected one reference diagnosis for each case. Check cases.csv."
+        )
+    return found
 
 
 def auc_difference(
@@ -717,20 +877,6 @@ def _share_of_cases(call: pd.Series, case: pd.Series, *, replicates: int, seed: 
     codes = pd.factorize(case, sort=True)[0]
     called = weights @ np.bincount(codes, weights=call)
     return percentiles(called / (weights @ np.bincount(codes)), cases=weights.shape[1])
-
-
-def _stratum_of_case(codes: NDArray, cases: NDArray, stratum: NDArray) -> NDArray:
-    if stratum.shape != codes.shape:
-        raise ValueError(f"{stratum.size} labels but {codes.size} case ids; expected as many.")
-    found = np.empty(len(cases), dtype=stratum.dtype)
-    found[codes] = stratum
-    mixed = cases[np.unique(codes[found[codes] != stratum])]
-    if mixed.size:
-        raise ValueError(
-            f"{mixed.size} cases have images with different labels, e.g. {str(mixed[0])!r}; "
-            "expected one reference diagnosis for each case. Check cases.csv."
-        )
-    return found
 
 
 def _weighted_auc(

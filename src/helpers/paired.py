@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from helpers import clustered
+from helpers.inference import Interval
 
 #: Tests of independent pairs; value: the name on a page.
 PLAIN: dict[str, str] = {
@@ -203,13 +204,55 @@ def clustered_mcnemar(
     return _chi_squared(difference, _STATISTICS[method](table), name)
 
 
+def difference(
+    first: ArrayLike, second: ArrayLike, case: ArrayLike, *, level: float = 0.95
+) -> Interval:
+    r"""Difference of two raters' shares right, with an interval that respects cases.
+
+    With :math:`d_k=b_k-c_k` of case k, :math:`\hat d=\sum d_k/\sum n_k` and
+    :math:`\hat d\pm t_{K-1}\sqrt{\frac{K}{K-1}\sum(d_k-\hat d n_k)^2}/\sum n_k`.
+
+    Parameters
+    ----------
+    first, second, case
+        As in :func:`discordant`.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    Interval
+        First less second; limits NaN with fewer than two cases.
+
+    References
+    ----------
+    Obuchowski NA. Stat Med 1998;17:1495-1507, equations 2 to 4.
+
+    Examples
+    --------
+    >>> found = difference([1, 1, 1, 0], [0, 1, 0, 0], list("aabc"))
+    >>> print(f"{found.estimate:.2f} {found.low:.2f} {found.high:.2f}")
+    0.50 -0.43 1.00
+    """
+    table = discordant(first, second, case)
+    apart, size, cases = _parts(table)
+    if cases < 2:
+        estimate = apart.sum() / size.sum() if size.sum() else np.nan
+        return Interval(float(estimate), np.nan, np.nan, f"none: {cases} cases")
+    estimate = float(apart.sum() / size.sum())
+    error = np.sqrt(cases / (cases - 1) * ((apart - estimate * size) ** 2).sum()) / size.sum()
+    half = float(stats.t.ppf((1 + level) / 2, cases - 1) * error)
+    limits = (max(estimate - half, -1.0), min(estimate + half, 1.0))
+    return Interval(estimate, *limits, f"ratio estimator, t ({cases} cases)")
+
+
 def discordance_correlation(table: pd.DataFrame) -> float:
     r"""Correlation of discordant pairs of one case, pooled over the four kinds of pair.
 
     :math:`\tilde\rho = \left[1+(\hat P_b+\hat P_c)(1-\rho^*)/\rho^*\right]^{-1}` with
     :math:`\rho^*` the analysis-of-variance correlation of the four kinds together,
     :math:`(BMS-WMS)/(BMS+(n_0-1)WMS)`. A negative correlation counts as 0, so that clustering
-    never makes a test stronger.
+    never makes a test stronger; when all pairs are of one kind it counts as 1, each case once.
 
     Parameters
     ----------
@@ -234,8 +277,9 @@ def discordance_correlation(table: pd.DataFrame) -> float:
     cases, mean = len(size), size.mean()
     if mean == 1:
         return 0.0
+    if (share := cells.sum(axis=0) / size.sum()).max() == 1:
+        return 1.0
     typical = mean - ((size - mean) ** 2).sum() / (cases * (cases - 1) * mean)
-    share = cells.sum(axis=0) / size.sum()
     between = ((cells - np.outer(size, share)) ** 2 / size[:, None]).sum() / cases
     within = (cells * (size[:, None] - cells) / size[:, None]).sum() / (cases * (mean - 1))
     pooled = (between - within) / (between + (typical - 1) * within)

@@ -17,7 +17,7 @@ from scipy import optimize, stats
 from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss_kappa
 
-from helpers import accuracy, claims, inference, paths
+from helpers import accuracy, claims, inference, multireader, paired, paths
 from helpers.accuracy import Counts
 from helpers.inference import Interval
 
@@ -29,6 +29,13 @@ PUBLISHED_KAPPA = 0.628
 #: Images with and without dystrophinopathy in the published test set (Table 2).
 PUBLISHED_POSITIVES, PUBLISHED_CONTROLS = 228, 420
 _PREVALENCE = PUBLISHED_POSITIVES / (PUBLISHED_POSITIVES + PUBLISHED_CONTROLS)
+
+#: How alike a simulated reader finds the images of one person. An assumption: the paper reports
+#: neither cases nor a design effect, and nothing in it says how far from 0 or 1 this is.
+WITHIN_CASE = 0.5
+
+#: What every simulated reader's name begins with.
+SIMULATED = "simulated reader"
 
 #: One row a reader and leg image.
 SCHEMA = pandera.DataFrameSchema(
@@ -57,11 +64,16 @@ class ReaderModel:
         One of each for a reader.
     correlation : float
         Correlation of two readers' latent impressions of an image, given its diagnosis.
+    within_case : float
+        Correlation of one reader's latent impressions of two images of one person, given the
+        diagnosis; :data:`WITHIN_CASE`, an assumption, when not given. It moves neither
+        accuracies nor kappa, only how much a person's images go wrong together.
     """
 
     sensitivity: tuple[float, ...]
     specificity: tuple[float, ...]
     correlation: float
+    within_case: float = WITHIN_CASE
 
 
 def load(path: str | Path, image_ids: Iterable[str]) -> pd.DataFrame:
@@ -323,7 +335,7 @@ def published_model() -> ReaderModel:
 
     Assumptions beyond the paper: all three have the mean sensitivity, as single values are not
     printed; an image's difficulty is normally distributed and the same for all readers; images
-    of one person are no more alike than others.
+    of one person are alike in difficulty as far as :data:`WITHIN_CASE` says.
 
     Returns
     -------
@@ -503,8 +515,16 @@ def simulate(
     *,
     seed: int | np.random.Generator,
     model: ReaderModel | None = None,
+    case: ArrayLike | None = None,
 ) -> pd.DataFrame:
-    """Simulate each reader's call of each image.
+    r"""Simulate each reader's call of each image.
+
+    Reader r calls image i of person k positive when
+    :math:`\Phi^{-1}(q_r)+\sqrt{\rho}\,D_i+\sqrt{1-\rho}\,E_{ri}>0`, with q the sensitivity for
+    a positive and one minus the specificity for a control. The difficulty D, the same for all
+    readers, and a reader's own impression E are standard normal; each is
+    :math:`\sqrt{c}` times a person's part plus :math:`\sqrt{1-c}` times an image's part, c being
+    the model's ``within_case``.
 
     Parameters
     ----------
@@ -516,11 +536,18 @@ def simulate(
         Source of randomness.
     model : ReaderModel, optional
         :func:`published_model` when not given.
+    case : array-like, shape (n,), optional
+        The person each image belongs to; every image is a person's only one when not given.
 
     Returns
     -------
     DataFrame
         reader_id (``simulated reader 1`` ...), image_id, call.
+
+    Raises
+    ------
+    ValueError
+        On unequal lengths.
 
     Examples
     --------
@@ -530,14 +557,259 @@ def simulate(
     model = model or published_model()
     rng = np.random.default_rng(seed)
     image_ids, label = np.asarray(image_ids), np.asarray(label)
-    difficulty = rng.standard_normal((label.size, 1))
+    codes = np.arange(label.size) if case is None else pd.factorize(np.asarray(case))[0]
+    if not image_ids.shape == label.shape == codes.shape:
+        sizes = f"{image_ids.size} images, {label.size} labels and {codes.size} case ids"
+        raise ValueError(f"{sizes}; expected as many of each.")
+    readers = len(model.sensitivity)
+    shared = _nested_normal(rng, codes, 1, model.within_case)
+    own = _nested_normal(rng, codes, readers, model.within_case)
     positive, control = np.array(model.sensitivity), 1 - np.array(model.specificity)
     rates = np.where(label[:, None] == 1, positive, control)
-    chance = _call_probability(rates, difficulty, model.correlation)
-    calls = (rng.random(chance.shape) < chance).astype(int)
-    names = [f"simulated reader {number}" for number in range(1, calls.shape[1] + 1)]
+    latent = np.sqrt(model.correlation) * shared + np.sqrt(1 - model.correlation) * own
+    calls = (stats.norm.ppf(rates) + latent > 0).astype(int)
+    names = [f"{SIMULATED} {number}" for number in range(1, readers + 1)]
     wide = pd.DataFrame(calls, columns=names).assign(image_id=image_ids)
     return wide.melt("image_id", var_name="reader_id", value_name="call")[list(SCHEMA.columns)]
+
+
+def are_simulated(names: Iterable[str]) -> bool:
+    """Say whether any of these readers is simulated.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Values of reader_id.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> are_simulated(["simulated reader 1"]), are_simulated(["A", "B"])
+    (True, False)
+    """
+    return any(str(name).startswith(SIMULATED) for name in names)
+
+
+def consensus(calls: ArrayLike, *, votes: int | None = None) -> NDArray[np.int64]:
+    """Call an image positive when enough raters do.
+
+    Parameters
+    ----------
+    calls : array-like of 0 and 1, shape (images, raters)
+        Every rater has called every image.
+    votes : int, optional
+        Positive calls needed; more than half of the raters when not given.
+
+    Returns
+    -------
+    ndarray of int, shape (images,)
+
+    Raises
+    ------
+    ValueError
+        On a missing call, or more votes than raters.
+
+    Examples
+    --------
+    >>> consensus([[1, 1, 0], [0, 0, 1]]).tolist()
+    [1, 0]
+    >>> consensus([[1, 1, 0, 0], [0, 0, 1, 0]], votes=2).tolist()
+    [1, 0]
+    """
+    calls = _call_matrix(calls)
+    needed = calls.shape[1] // 2 + 1 if votes is None else votes
+    if not 1 <= needed <= calls.shape[1]:
+        raise ValueError(f"{needed} votes of {calls.shape[1]} raters; expected 1 to all of them.")
+    return (calls.sum(axis=1) >= needed).astype(np.int64)
+
+
+def best(calls: pd.DataFrame, names: Iterable[str]) -> str:
+    """Name the reader who is right most often, the first of equals.
+
+    Chosen on the images that it is then shown for, so that its accuracy flatters: with more
+    readers the best of them looks better by chance alone.
+
+    Parameters
+    ----------
+    calls : DataFrame
+        One row an image: label and a column of calls for each reader.
+    names : iterable of str
+        Those columns.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> best(pd.DataFrame({"label": [1, 0], "A": [1, 1], "B": [1, 0]}), ["A", "B"])
+    'B'
+    """
+    names = list(names)
+    right = [(calls[name] == calls["label"]).sum() for name in names]
+    return names[int(np.argmax(right))]
+
+
+def assisted(
+    call: ArrayLike, probability: ArrayLike, *, low: float, high: float
+) -> NDArray[np.int64]:
+    """Return what a reader would say who yields to a model that is sure: a what-if.
+
+    The reader keeps the own call unless the model's probability is at most ``low`` (then 0) or
+    at least ``high`` (then 1). Real readers yield in other ways, and change when they know that
+    a model looks on; nothing here estimates that.
+
+    Parameters
+    ----------
+    call : array-like of 0 and 1, shape (n,)
+        The reader's own calls.
+    probability : array-like of float, shape (n,)
+        The model's.
+    low, high : float
+        Where the model counts as sure, ``low < high``.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        On unequal lengths, a missing probability or ``low`` not below ``high``.
+
+    Examples
+    --------
+    >>> assisted([0, 1, 1], [0.99, 0.5, 0.01], low=0.05, high=0.95).tolist()
+    [1, 1, 0]
+    """
+    call, probability = np.asarray(call), np.asarray(probability, dtype=float)
+    if call.shape != probability.shape:
+        raise ValueError(f"{call.size} calls but {probability.size} probabilities; expected one.")
+    if not np.isfinite(probability).all():
+        raise ValueError(f"{(~np.isfinite(probability)).sum()} probabilities are missing.")
+    if not low < high:
+        raise ValueError(f"low = {low} is not below high = {high}.")
+    return np.where(probability >= high, 1, np.where(probability <= low, 0, call)).astype(np.int64)
+
+
+def team(
+    calls: pd.DataFrame, names: Iterable[str], *, model: str, low: float = 0.05, high: float = 0.95
+) -> pd.DataFrame:
+    """Add what readers would say together, with the model as one more, and with its help.
+
+    Parameters
+    ----------
+    calls : DataFrame
+        One row an image: label, probability (the model's) and a column of calls a rater.
+    names : iterable of str
+        The readers' columns.
+    model : str
+        The model's column.
+    low, high : float
+        As in :func:`assisted`.
+
+    Returns
+    -------
+    DataFrame
+        ``calls`` with the columns ``majority of readers``, ``readers and MODEL, k of n votes``
+        for the two counts about the half, and ``READER, assisted``.
+
+    Examples
+    --------
+    >>> calls = pd.DataFrame(
+    ...     {"label": [1], "probability": [0.99], "A": [0], "B": [1], "C": [0], "M": [1]}
+    ... )
+    >>> team(calls, ["A", "B", "C"], model="M").iloc[0, 6:].tolist()
+    [0, 1, 0, 1, 1, 1]
+    """
+    names = list(names)
+    found = calls.assign(**{"majority of readers": consensus(calls[names])})
+    raters = [*names, model]
+    half = len(raters) / 2
+    for votes in sorted({int(np.ceil(half)), int(half) + 1}):
+        column = f"readers and {model}, {votes} of {len(raters)} votes"
+        found[column] = consensus(calls[raters], votes=votes)
+    for name in names:
+        helped = assisted(calls[name], calls["probability"], low=low, high=high)
+        found[f"{name}, assisted"] = helped
+    return found
+
+
+def against_model(
+    calls: pd.DataFrame, names: Iterable[str], *, model: str, level: float = 0.95
+) -> pd.DataFrame:
+    """Compare a model with each reader and with their mean, tests only for real readers.
+
+    Each reader: Obuchowski's test of paired calls with the person as the unit. Their mean:
+    Obuchowski and Rockette's analysis, readers and cases being samples. A simulated reader's
+    skill is imposed by an assumption, so a p-value or interval would test that assumption; both
+    are then NaN, and the reason says so.
+
+    Parameters
+    ----------
+    calls : DataFrame
+        One row an image: label, case_id and a column of 0/1 calls a rater.
+    names : iterable of str
+        The readers' columns.
+    model : str
+        The model's column.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    DataFrame
+        rater, measure, difference (model less reader), low, high, p, method, reason.
+
+    References
+    ----------
+    See :func:`helpers.paired.clustered_mcnemar`, :func:`helpers.multireader.model_against_readers`.
+
+    Examples
+    --------
+    >>> calls = pd.DataFrame(
+    ...     {"label": [1, 1, 0], "case_id": list("abc"), "M": [1, 1, 0], "simulated reader 1": 0}
+    ... )
+    >>> found = against_model(calls, ["simulated reader 1"], model="M").iloc[0]
+    >>> float(found["difference"]), found["reason"]
+    (1.0, 'simulated reader: the skill is imposed, so no test')
+    """
+    names = list(names)
+    rows = []
+    for measure in ("sensitivity", "specificity", "accuracy"):
+        of = {"sensitivity": calls["label"] == 1, "specificity": calls["label"] == 0}
+        chosen = calls[of.get(measure, calls["label"] >= 0)]
+        right = chosen[[model, *names]].eq(chosen["label"], axis=0).astype(int)
+        for name in names:
+            pair = (right[model], right[name], chosen["case_id"])
+            tested = paired.clustered_mcnemar(*pair)
+            gap = paired.difference(*pair, level=level)
+            rows.append((name, measure, *gap[:3], tested.p, tested.method, tested.reason))
+        if len(names) > 1:
+            found = multireader.model_against_readers(
+                calls["label"], calls[model], calls[names], calls["case_id"],
+                figure=measure, level=level,
+            )  # fmt: skip
+            mean = (found.estimate, found.low, found.high, found.p, found.method, found.reason)
+            rows.append(("mean of readers", measure, *mean))
+    columns = ["rater", "measure", "difference", "low", "high", "p", "method", "reason"]
+    table = pd.DataFrame(rows, columns=columns)
+    if are_simulated(names):
+        table[["low", "high", "p"]] = np.nan
+        table["reason"] = f"{SIMULATED}: the skill is imposed, so no test"
+    return table
+
+
+def _nested_normal(
+    rng: np.random.Generator, codes: NDArray, columns: int, within: float
+) -> NDArray[np.float64]:
+    cases = int(codes.max()) + 1 if codes.size else 0
+    of_case = rng.standard_normal((cases, columns))[codes]
+    of_image = rng.standard_normal((codes.size, columns))
+    return np.sqrt(within) * of_case + np.sqrt(1 - within) * of_image
 
 
 def _with_correlation(correlation: float) -> ReaderModel:

@@ -315,6 +315,35 @@ class Run:
         bundle = {"image/png": display.base64(image), "text/plain": f"<figure {name}>"}
         show(bundle, raw=True, metadata={"passport": passport})
 
+    def widget(
+        self,
+        fragment: str,
+        name: str,
+        *,
+        data: pd.DataFrame,
+        label: str | None = None,
+        basis: str = "",
+        weights: str | None = None,
+    ) -> None:
+        """Show a piece of HTML that works by itself in the page, and store the numbers in it.
+
+        Parameters
+        ----------
+        fragment : str
+            Made by a function of ``helpers.display``, its text escaped.
+        name : str
+            Short name; the numbers go to ``tables/<NN>_<name>_figure.csv``.
+        data : DataFrame
+            The numbers, for the download.
+        label, basis, weights : str, optional
+            As for :meth:`number`.
+        """
+        source = self._file("tables", f"{name}_figure", ".csv")
+        _write_csv(data, source)
+        passport = self._passport("figure", name, label, basis, weights, data=source)
+        bundle = {"text/html": fragment, "text/plain": f"<interactive figure {name}>"}
+        show(bundle, raw=True, metadata={"passport": passport})
+
     def save(self) -> None:
         """Write ``numbers/<notebook>.json``; the notebook's last step."""
         path = self.folder / "numbers" / f"{self.notebook}.json"

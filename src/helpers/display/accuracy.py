@@ -15,92 +15,149 @@ _MARKERS = {"published": "D", "recomputed": "s", "phantom": "o", "your data": "o
 
 
 def measures(table: pd.DataFrame, *, names: dict[str, str]) -> Figure:
-    """Draw each measure's estimate and interval in a panel, one row a rater.
+    """Draw each measure's estimate and its nested intervals in a panel, one row a rater.
 
     Parameters
     ----------
     table : DataFrame
-        rater, evidence, measure, estimate, low, high; raters in the order to show.
+        rater, evidence, kind (of interval), measure, estimate, low, high; raters in the order to
+        show, kinds from the narrowest interval to the widest.
     names : dict of str to str
         Panel title by measure, in order; two rows of three panels.
 
     Returns
     -------
     Figure
-        Dots without an interval where none is known, nothing where the measure is undefined.
+        Marks without an interval where none is known, nothing where the measure is undefined.
     """
-    figure, axes = display.figure(nrows=2, ncols=3, height=5.0, sharey=True)
+    figure, axes = display.figure(nrows=2, ncols=3, height=_height(table), sharey=True)
     raters = list(dict.fromkeys(table["rater"]))
-    printed = table.loc[table["evidence"].isin(_PRINTED), "rater"].nunique()
     for axis, (measure, name) in zip(axes.flat, names.items(), strict=True):
         rows = table[table["measure"] == measure]
-        _dots(axis, rows, [-raters.index(rater) for rater in rows["rater"]])
+        _nested(axis, rows, {rater: -place for place, rater in enumerate(raters)})
         axis.set_title(name, loc="left")
-        axis.axhline(0.5 - printed, color="#999999", linewidth=0.8)
         axis.grid(axis="x", color="#dddddd", linewidth=0.6)
         if measure.startswith("lr_"):
             axis.set_xscale("log")
-            axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.xaxis.set_major_formatter("{x:g}")
             axis.minorticks_off()
     axes[0, 0].set_yticks([-n for n in range(len(raters))], raters)
     axes[0, 0].set_ylim(0.6 - len(raters), 0.6)
-    figure.legend(handles=_evidence_handles(table), loc="outside lower center", ncols=3)
+    handles = _evidence_handles(table) + _kind_handles(table)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
 def roc(
-    curve: pd.DataFrame, band: pd.DataFrame, points: pd.DataFrame, *, name: str = "ResNet50"
+    printed: pd.DataFrame,
+    accuracies: dict[str, float],
+    curve: pd.DataFrame,
+    band: pd.DataFrame,
+    points: pd.DataFrame,
+    *,
+    label: str,
+    share: float,
 ) -> Figure:
-    """Draw a ROC curve with its band and the operating points of readers and of the paper.
+    """Draw the paper's operating points in one panel, this cohort's ROC curve in another.
 
     Parameters
     ----------
+    printed : DataFrame
+        Published raters: rater, kind, measure (sensitivity, specificity), estimate, low, high.
+    accuracies : dict of str to float
+        Printed accuracy of each radiologist; with the share of ill images it is a line.
     curve : DataFrame
-        false_positive_rate and sensitivity.
+        false_positive_rate and sensitivity of this cohort.
     band : DataFrame
         false_positive_rate, low and high of sensitivity.
     points : DataFrame
-        name, evidence, sensitivity, specificity and mean (True for an average of readers).
-    name : str
-        The model, for the legend.
+        This cohort's readers: rater, measure, estimate, low, high.
+    label : str
+        Evidence label of this cohort.
+    share : float
+        Share of ill images in the published test set.
 
     Returns
     -------
     Figure
     """
-    figure, axis = display.figure(height=4.2)
-    axis.fill_between(
-        band["false_positive_rate"],
-        band["low"],
-        band["high"],
-        color=PALETTE["light"],
-        alpha=0.35,
-        linewidth=0,
-        label="95 % band, cases resampled",
-    )
+    figure, (left, right) = display.figure(ncols=2, height=4.4)
+    _printed_points(left, printed, accuracies, share)
+    left.set_title("The paper (published, recomputed)", loc="left")
+    style = {"color": PALETTE["light"], "alpha": 0.35, "linewidth": 0}
+    limits = band["false_positive_rate"], band["low"], band["high"]
+    right.fill_between(*limits, label="95 % band, people resampled", **style)
     x, y = curve["false_positive_rate"], curve["sensitivity"]
-    axis.plot(x, y, color=PALETTE["model"], linewidth=1.8, label=name)
-    axis.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":", label="chance")
-    for row, colour in zip(points.itertuples(), _point_colours(points), strict=True):
-        marker = "^" if row.mean else _MARKERS[row.evidence]
-        face = colour if row.evidence not in _PRINTED else "white"
-        axis.plot(
-            1 - row.specificity,
-            row.sensitivity,
-            zorder=4 if row.evidence in _PRINTED else 3,
-            marker=marker,
-            markersize=9 if row.mean else 7,
-            markerfacecolor=face,
-            markeredgecolor=colour,
-            markeredgewidth=1.6,
-            linestyle="none",
-            clip_on=False,
-            label=row.name,
+    right.plot(x, y, color=PALETTE["model"], linewidth=1.8, label="ResNet50")
+    right.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":", label="chance")
+    for rater, marker in zip(dict.fromkeys(points["rater"]), "osDv^<>P*X", strict=False):
+        cross = points[points["rater"] == rater].assign(kind="people resampled")
+        _cross(right, cross, marker=marker, colour=PALETTE["reader"], face=PALETTE["reader"])
+        marks = {"marker": marker, "linestyle": "none", "color": PALETTE["reader"]}
+        right.plot([], [], label=rater, **marks)
+    right.set_title(f"This cohort ({label})", loc="left")
+    for axis in (left, right):
+        axis.set(xlabel="1 − specificity", ylabel="Sensitivity")
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8)
+    return figure
+
+
+def largest_p(tests: pd.DataFrame, curve: pd.DataFrame, *, printed: float) -> Figure:
+    """Draw how large p can be for independent images, and how it grows when people count.
+
+    Parameters
+    ----------
+    tests : DataFrame
+        test, largest_p.
+    curve : DataFrame
+        correlation and p of sensitivity.
+    printed : float
+        The printed p.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, (left, right) = display.figure(ncols=2, height=3.2, width_ratios=[1.15, 1])
+    heights = [-n for n in range(len(tests))]
+    left.hlines(heights, 5e-4, tests["largest_p"], color=PALETTE["recomputed"], linewidth=5)
+    for height, p in zip(heights, tests["largest_p"], strict=True):
+        left.annotate(f"{p:.4f}", (p, height), (6, 0), textcoords="offset points", va="center")
+    left.axvline(printed, color=PALETTE["dystrophinopathy"], linewidth=1.8)
+    left.annotate(
+        f"printed: {printed:.3f}",
+        (printed, np.mean(heights)),
+        (4, 0),
+        textcoords="offset points",
+        rotation=90,
+        va="center",
+        color=PALETTE["dystrophinopathy"],
+    )
+    left.set_yticks(heights, tests["test"])
+    left.set(xscale="log", xlim=(5e-4, 1), ylim=(0.6 - len(tests), 0.6))
+    left.xaxis.set_major_formatter("{x:g}")
+    left.set(xlabel="p")
+    left.set_title("Images independent: largest p", loc="left")
+    right.plot(curve["correlation"], curve["sensitivity"], color=PALETTE["recomputed"], linewidth=2)
+    for level, colour in ((printed, PALETTE["dystrophinopathy"]), (0.05, "#999999")):
+        right.axhline(
+            level, color=colour, linewidth=1.4, linestyle="-" if level == printed else ":"
         )
-    axis.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    axis.set_aspect("equal")
-    figure.legend(loc="outside right center")
+    reached = np.interp(printed, curve["sensitivity"], curve["correlation"])
+    right.plot(reached, printed, "o", color=PALETTE["dystrophinopathy"], markersize=7)
+    right.annotate(
+        f"{printed:.3f} at {reached:.2f}",
+        (reached, printed),
+        (-6, 6),
+        textcoords="offset points",
+        ha="right",
+        color=PALETTE["dystrophinopathy"],
+    )
+    right.annotate("0.05", (1, 0.05), (-2, 4), textcoords="offset points", ha="right")
+    right.set(xlabel="Correlation of a person's images", ylabel="p")
+    right.set(xlim=(0, 1), ylim=(0, 0.25))
+    right.set_title("Images alike (assumed): z-test", loc="left")
     return figure
 
 
@@ -187,21 +244,88 @@ def _dots(axis: Axes, rows: pd.DataFrame, heights: list[int]) -> None:
         )
 
 
-def _evidence_handles(table: pd.DataFrame) -> list:
+def _nested(axis: Axes, rows: pd.DataFrame, places: dict[str, int]) -> None:
+    for rater, own in rows.groupby("rater", sort=False):
+        place, first = places[rater], own.iloc[0]
+        colour = PALETTE[first["evidence"]]
+        for row in own.itertuples():
+            if np.isfinite(row.low) and np.isfinite(row.high):
+                axis.plot([row.low, row.high], [place] * 2, **_line(own, row.kind, colour))
+        face = "white" if first["evidence"] in _PRINTED else colour
+        style = {"markersize": 6, "markeredgecolor": colour, "markeredgewidth": 1.5}
+        marker = _MARKERS[first["evidence"]]
+        axis.plot(first["estimate"], place, marker, markerfacecolor=face, zorder=5, **style)
+
+
+def _line(table: pd.DataFrame, kind: str, colour: str) -> dict:
+    """Style of an interval: the first kind thick and pale, each further one thinner."""
+    place = list(dict.fromkeys(table["kind"])).index(kind)
+    width, strength = ((6.5, 0.35), (3.2, 0.6), (1.2, 1.0))[min(place, 2)]
+    return {"color": colour, "linewidth": width, "alpha": strength, "solid_capstyle": "butt"}
+
+
+def _height(table: pd.DataFrame) -> float:
+    return 2.2 + 0.46 * table["rater"].nunique()
+
+
+def _printed_points(
+    axis: Axes, printed: pd.DataFrame, accuracies: dict[str, float], share: float
+) -> None:
+    """Crosses for raters whose two measures are known, a line for one with an accuracy only."""
+    for rater, marker in zip(dict.fromkeys(printed["rater"]), "s^D", strict=False):
+        own = printed[printed["rater"] == rater]
+        _cross(axis, own, marker=marker, colour=PALETTE["published"], face="white")
+        style = {"marker": marker, "linestyle": "none", "markerfacecolor": "white"}
+        axis.plot([], [], color=PALETTE["published"], label=rater, **style)
+    specificity = np.linspace(0.5, 1, 51)
+    for (value, who), style in zip(_by_value(accuracies).items(), ("--", "-.", ":"), strict=False):
+        sensitivity = (value - (1 - share) * specificity) / share
+        label = f"{who}: somewhere on this line"
+        axis.plot(1 - specificity, sensitivity, style, color="#444444", linewidth=1.2, label=label)
+    for handle in _kind_handles(printed):
+        axis.plot([], [], color=handle.get_color(), label=handle.get_label(), **_thin(handle))
+    axis.set(xlim=(0, 0.4), ylim=(0.6, 1))
+
+
+def _by_value(accuracies: dict[str, float]) -> dict[float, str]:
+    found: dict[float, str] = {}
+    for who, value in accuracies.items():
+        found[value] = f"{found[value]}, {who}" if value in found else who
+    return found
+
+
+def _thin(handle: Line2D) -> dict:
+    return {"linewidth": handle.get_linewidth(), "alpha": handle.get_alpha()}
+
+
+def _cross(axis: Axes, rows: pd.DataFrame, *, marker: str, colour: str, face: str) -> None:
+    """Mark a rater at sensitivity against 1 - specificity, with both intervals as a cross."""
+    rows = rows[rows["measure"].isin(("sensitivity", "specificity"))]
+    known = rows.drop_duplicates("measure").set_index("measure")["estimate"]
+    x, y = 1 - known["specificity"], known["sensitivity"]
+    for row in rows[np.isfinite(rows["low"]) & np.isfinite(rows["high"])].itertuples():
+        style = _line(rows, row.kind, colour) | ({"linewidth": 1} if face != "white" else {})
+        if row.measure == "sensitivity":
+            axis.plot([x, x], [row.low, row.high], **style)
+        else:
+            axis.plot([1 - row.high, 1 - row.low], [y, y], **style)
+    style = {"markersize": 7.5, "markeredgecolor": colour, "markeredgewidth": 1.5, "zorder": 6}
+    axis.plot(x, y, marker, markerfacecolor=face, **style)
+
+
+def _kind_handles(table: pd.DataFrame) -> list[Line2D]:
+    kinds = dict.fromkeys(table["kind"])
+    return [Line2D([], [], label=kind, **_line(table, kind, "#444444")) for kind in kinds]
+
+
+def _evidence_handles(table: pd.DataFrame) -> list[Line2D]:
     handles = []
     for evidence in dict.fromkeys(table["evidence"]):
         colour = PALETTE[evidence]
         face = "white" if evidence in _PRINTED else colour
         options = {"marker": _MARKERS[evidence], "markerfacecolor": face, "markeredgewidth": 1.5}
-        handles.append(Line2D([], [], color=colour, label=evidence, **options))
+        handles.append(Line2D([], [], color=colour, linestyle="none", label=evidence, **options))
     return handles
-
-
-def _point_colours(points: pd.DataFrame) -> list[str]:
-    return [
-        PALETTE["published" if row.evidence in _PRINTED else "reader"]
-        for row in points.itertuples()
-    ]
 
 
 def readable(table: pd.DataFrame, *, names: dict[str, str], digits: int = 3) -> pd.DataFrame:

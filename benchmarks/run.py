@@ -1,0 +1,34 @@
+"""Run the benchmarks one after the other: ``make bench``.
+
+Timings are measured and written down, never asserted: they belong to one machine. The results
+go to ``benchmarks/results``, one row set a benchmark; the book shows them.
+"""
+
+import argparse
+
+import bootstrap_speed
+import cohort_scale
+import phantom_speed
+import real_thighs
+import roi_speed
+
+
+def main() -> None:
+    """Run all benchmarks of a size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", choices=("default", "paper"), default="default")
+    paper = parser.parse_args().size == "paper"
+    bootstrap_speed.main()
+    roi_speed.main()
+    phantom_speed.main()
+    cohort_scale.main()
+    if paper:
+        cohort_scale.main(paper=True)
+    if real_thighs.folder().is_dir():
+        real_thighs.main()
+    else:
+        print("\nreal thighs: skipped, PAPER_TEST_DATA names no folder with them")
+
+
+if __name__ == "__main__":
+    main()

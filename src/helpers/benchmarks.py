@@ -1,0 +1,136 @@
+"""What ``make bench`` measured, as the book's page on speed and validation shows it.
+
+The results are files under version control, made on one machine on one day. Nothing is timed
+while the book is built.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from helpers import paths, realism
+from helpers.phantom import thigh
+
+#: Columns that say when and on what a benchmark ran; :func:`overview` shows them once.
+ABOUT = (
+    *("date", "cores", "accelerator", "python", "numpy", "scikit-image", "phantom_version"),
+    *("matrix", "replicates"),
+)
+#: Tables that the page shows; a missing one is shown as not measured.
+SHOWN = (
+    *("phantom_speed", "roi_speed", "roi_against_truth", "cohort_scale", "cohort_paper"),
+    "bootstrap_speed",
+)
+#: How a row is found, the column, the highest value that reaches the aim, and its words.
+AIMS = (
+    ("roi_speed", ("task", "ROI step of this book"), "ratio", 2.0, "finding legs: over reading"),
+    ("cohort_paper", ("step", "both"), "wall_seconds", 480.0, "published cohort and legs, seconds"),
+    ("bootstrap_speed", ("task", "all measures"), "seconds", 2.0, "10,000 resamplings, seconds"),
+)
+#: Memory counts as independent of the cohort's size up to this ratio; the limit is ours.
+MEMORY_RATIO = 1.1
+
+
+def names() -> list[str]:
+    """Return the benchmarks that have stored results.
+
+    Examples
+    --------
+    >>> "roi_speed" in names()
+    True
+    """
+    return sorted(path.stem for path in _folder().glob("*.csv"))
+
+
+def read(name: str) -> pd.DataFrame:
+    """Return the stored rows of a benchmark.
+
+    Parameters
+    ----------
+    name : str
+        File name without suffix.
+
+    Returns
+    -------
+    DataFrame
+        As ``benchmarks/results/<name>.csv`` holds them.
+
+    Raises
+    ------
+    FileNotFoundError
+        When it was never run; the message lists those that were.
+    """
+    path = _folder() / f"{name}.csv"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"No benchmark {name!r}. Available: {', '.join(names()) or 'none'}. Run: make bench"
+        )
+    return pd.read_csv(path)
+
+
+def overview() -> pd.DataFrame:
+    """Return when and on what each benchmark ran, and whether its phantom is the present one.
+
+    Returns
+    -------
+    DataFrame
+        benchmark, date, cores, phantom version, and ``present phantom``: yes, or what differs.
+    """
+    rows = []
+    for name in names():
+        first = read(name).iloc[0]
+        version = int(first.phantom_version)
+        present = thigh.SPECIFICATION["version"]
+        same = "yes" if version == present else f"no: the present one is version {present}"
+        rows.append((name.replace("_", " "), first.date, first.get("cores", ""), version, same))
+    columns = ["benchmark", "date", "cores", "phantom version", "present phantom"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def aims() -> pd.DataFrame:
+    """Return each aim that was set beforehand, what was measured, and whether it was reached.
+
+    Returns
+    -------
+    DataFrame
+        aim, at most, measured, reached (``yes``, ``no``, or ``not measured``).
+    """
+    rows = []
+    for name, (column, value), measure, limit, words in AIMS:
+        table = read(name) if name in names() else pd.DataFrame({column: [], measure: []})
+        rows.append(_aim(words, limit, table.loc[table[column] == value, measure]))
+    if "cohort_scale" in names():
+        scale = read("cohort_scale").query("step == 'both'").set_index("size").peak_gib
+        ratio = pd.Series([scale["4 x"] / scale["1 x"]])
+        rows.append(_aim("peak memory at four times the slices", MEMORY_RATIO, ratio))
+    return pd.DataFrame(rows, columns=["aim", "at most", "measured", "reached"])
+
+
+def write_tables(folder: Path) -> None:
+    """Write the tables that the book's page shows.
+
+    Parameters
+    ----------
+    folder : Path
+        ``tables`` of the staged book; the files are named ``benchmark_<name>.csv``.
+    """
+    real = realism.real()
+    intensities = real.measure.str.startswith("intensity")
+    shown = {"overview": overview(), "aims": aims(), "real_thighs": real[~intensities].round(3)}
+    for name in SHOWN:
+        table = read(name) if name in names() else pd.DataFrame({"result": ["not measured yet"]})
+        shown[name] = table.drop(columns=list(ABOUT), errors="ignore")
+    for name, table in shown.items():
+        titled = table.rename(columns=lambda column: column.replace("_", " "))
+        titled.to_csv(folder / f"benchmark_{name}.csv", index=False)
+
+
+def _aim(words: str, limit: float, values: pd.Series) -> tuple[str, float, object, str]:
+    if values.empty:
+        return words, limit, "", "not measured"
+    value = float(values.iloc[0])
+    return words, limit, f"{value:.3g}", "yes" if value <= limit else "no"
+
+
+def _folder() -> Path:
+    return paths.root() / "benchmarks" / "results"

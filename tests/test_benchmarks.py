@@ -1,0 +1,130 @@
+"""The harness of the benchmarks computes what it says; no timing is asserted here."""
+
+import importlib.util
+import os
+import re
+import sys
+
+import pandas as pd
+import pytest
+
+from helpers import benchmarks, paths
+from helpers.phantom import thigh
+
+FOLDER = paths.root() / "benchmarks"
+RESULTS = sorted((FOLDER / "results").glob("*.csv"))
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def timing():
+    return load("timing")
+
+
+def test_rounds_are_interleaved_and_the_first_is_not_counted(timing):
+    calls, now = [], iter(range(0, 1000))
+    tasks = {name: lambda name=name: calls.append(name) for name in "ab"}
+    times = timing.interleaved(tasks, rounds=3, clock=lambda: next(now))
+    assert calls == list("ab" * 4)
+    assert times.shape == (3, 2) and (times == 1).all().all()
+
+
+def test_a_machine_that_slows_down_changes_no_ratio(timing):
+    slower = [1.0, 2.0, 8.0, 4.0, 16.0]
+    times = pd.DataFrame({"file": slower, "roi": [3 * s for s in slower]})
+    table = timing.summary(times, unit_of={"roi": 2}, against="file").set_index("task")
+    assert table.loc["roi", "ratio"] == 1.5 and table.loc["roi", "ratio_spread"] == 0
+    assert table.loc["roi", "seconds"] == 6 and table.loc["roi", "spread"] == 4.5
+    assert table.loc["file", "seconds"] == 4 and table.loc["file", "rounds"] == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_one_core_means_one_and_is_given_back(timing):
+    before = os.sched_getaffinity(0)
+    with timing.one_core():
+        assert len(os.sched_getaffinity(0)) == 1
+    assert os.sched_getaffinity(0) == before
+
+
+def test_rows_say_when_on_what_and_of_which_phantom(timing, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "RESULTS", tmp_path)
+    table = pd.DataFrame({"task": ["a"], "seconds": [0.123456], "cases": [102]})
+    written = pd.read_csv(timing.write("some", table, cores=2)).iloc[0]
+    assert written.seconds == 0.1235 and written.cases == 102 and written.cores == 2
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", written.date)
+    assert written.phantom_version == thigh.SPECIFICATION["version"]
+    assert not {"host", "path", "user"} & set(written.index)
+
+
+def test_memory_of_a_process_tree_is_seen(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    scale = load("cohort_scale")
+    code = "import time; held = bytearray(200 * 2**20); time.sleep(0.6)"
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
+    seconds, peak = scale.watched([sys.executable, "-c", nested], environment=dict(os.environ))
+    assert seconds >= 0.6 and 0.19 < peak < 1
+    with pytest.raises(RuntimeError, match="failed"):
+        scale.watched([sys.executable, "-c", "raise SystemExit(3)"], environment=dict(os.environ))
+
+
+def test_the_test_set_of_the_bootstrap_has_the_published_size(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    label, case, probability = load("bootstrap_speed").test_set()
+    assert (label.size, len(set(case))) == (648, 102) and label.sum() == 228
+    assert ((probability > 0) & (probability < 1)).all()
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_stored_results_are_dated_and_name_their_phantom(path):
+    table = pd.read_csv(path)
+    assert {"date", "cores", "phantom_version"} <= set(table.columns) and len(table)
+    assert table.phantom_version.between(1, thigh.SPECIFICATION["version"]).all()
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A folder of results with one benchmark of an older phantom and one of the present one."""
+    monkeypatch.setattr(benchmarks, "_folder", lambda: tmp_path)
+    present = thigh.SPECIFICATION["version"]
+    about = {"date": "2026-01-02", "cores": 1}
+    speed = {"task": ["reading and decoding", "ROI step of this book"], "ratio": [1.0, 2.5]}
+    older = pd.DataFrame(speed).assign(phantom_version=present - 1, **about)
+    older.to_csv(tmp_path / "roi_speed.csv", index=False)
+    scale = {"size": ["1 x", "4 x"], "step": ["both", "both"], "peak_gib": [1.0, 1.05]}
+    newer = pd.DataFrame(scale).assign(phantom_version=present, **about)
+    newer.to_csv(tmp_path / "cohort_scale.csv", index=False)
+    return tmp_path
+
+
+def test_results_of_another_phantom_are_flagged(stored):
+    flags = benchmarks.overview().set_index("benchmark")["present phantom"]
+    assert flags["cohort scale"] == "yes"
+    assert flags["roi speed"].startswith("no: the present one is version")
+
+
+def test_an_aim_is_reached_missed_or_not_measured(stored):
+    reached = benchmarks.aims().set_index("aim").reached
+    assert reached["finding legs: over reading"] == "no"
+    assert reached["peak memory at four times the slices"] == "yes"
+    assert reached["10,000 resamplings, seconds"] == "not measured"
+    with pytest.raises(FileNotFoundError, match=r"Available: cohort_scale, roi_speed.*make bench"):
+        benchmarks.read("bootstrap_speed")
+
+
+def test_the_page_has_every_table_it_names_whatever_was_measured(stored, tmp_path):
+    target = tmp_path / "tables"
+    target.mkdir()
+    benchmarks.write_tables(target)
+    page = (paths.root() / "book" / "benchmarks.md").read_text()
+    named = set(re.findall(r":file: ../tables/(\S+)", page))
+    assert named == {path.name for path in target.iterdir()}
+    shown = pd.read_csv(target / "benchmark_roi_speed.csv")
+    assert list(shown.columns) == ["task", "ratio"] and len(shown) == 2
+    assert "not measured yet" in (target / "benchmark_phantom_speed.csv").read_text()
+    assert not pd.read_csv(target / "benchmark_real_thighs.csv").measure.str.contains("int").any()
