@@ -25,9 +25,14 @@ def cohort():
 
 
 def walked(cohort, *, epochs=30, penalties=(0.2, 0.1), momenta=(0.0, 0.9), seed=4):
+    empty = pd.DataFrame()
+    optima = {
+        scaling: convergence.Optimum(scaling, penalty, 0.0, empty)
+        for scaling, penalty in zip(convergence.SCALINGS, penalties, strict=True)
+    }
     return convergence.paths(
         *cohort,
-        penalties=dict(zip(convergence.SCALINGS, penalties, strict=True)),
+        optima,
         momenta=momenta,
         epochs=epochs,
         seed=seed,
@@ -126,7 +131,7 @@ def test_the_optimum_is_that_of_scikit_learn_on_all_features(cohort):
 
 
 def test_the_penalised_path_arrives_at_the_optimum_and_the_plain_one_passes(cohort):
-    optima = {s: convergence.optimum(*cohort, scaling=s) for s in convergence.SCALINGS}
+    optima = convergence.optima(*cohort)
     penalties = [optima[s].penalty for s in convergence.SCALINGS]
     path = walked(cohort, epochs=3000, penalties=penalties)
     found = convergence.milestones(path, optima).set_index(["scaling", "momentum", "penalised"])
@@ -140,7 +145,7 @@ def test_the_penalised_path_arrives_at_the_optimum_and_the_plain_one_passes(coho
 
 
 def test_what_was_not_reached_is_not_a_number(cohort):
-    optima = {s: convergence.optimum(*cohort, scaling=s) for s in convergence.SCALINGS}
+    optima = convergence.optima(*cohort)
     found = convergence.milestones(walked(cohort, epochs=2), optima)
     assert found["near_epoch"].isna().all() and (found["last_epoch"] == 2).all()
     assert found["best_epoch"].isna().any()
@@ -160,3 +165,24 @@ def test_areas_along_the_path_are_those_of_the_book(cohort):
     found = one(path, "standardised", 0.0, False, "test").loc[epoch]
     assert np.isclose(found["auc"], accuracy.auc(table["label"][test], scores))
     assert np.isclose(found["accuracy"], ((scores >= 0.5) == table["label"][test]).mean())
+
+
+def test_a_figure_shows_fewer_epochs_and_the_last():
+    path = pd.DataFrame({"epoch": np.repeat(convergence.looked_at(5000), 2), "loss": 0.0})
+    shown = convergence.thinned(path, per_decade=10)
+    assert shown["epoch"].max() == 5000 and shown["epoch"].min() == 1
+    assert 25 <= shown["epoch"].nunique() <= 40
+
+
+def test_tables_and_numbers_say_what_was_not_reached(cohort):
+    optima = convergence.optima(*cohort)
+    found = convergence.milestones(walked(cohort, epochs=2), optima)
+    shown = convergence.readable_milestones(found)
+    column = "Epochs to within 1 % of the penalised optimum"
+    assert set(shown[column]) == {"more than 2, not reached"}
+    assert not any(key.endswith("near") for key in convergence.as_numbers(found))
+    far = convergence.milestones(walked(cohort, epochs=400), optima)
+    keys = convergence.as_numbers(far)
+    assert keys and all(value == int(value) for value in keys.values())
+    text = convergence.readable_separability(convergence.separability({"V": cohort[0]}, cohort[1]))
+    assert text["A plane separates them"].str.match("yes|no, misfit 0").all()

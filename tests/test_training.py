@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from helpers import networks, training
+from helpers import explanation, features, layers, networks, training
 from helpers.networks import keras
 
 RULE = {
@@ -33,10 +33,14 @@ def cohort():
     return features, table
 
 
-def keras_fit(parts, kernel, *, epochs, momentum, callbacks=()):
+def keras_fit(parts, kernel, *, epochs, momentum, callbacks=(), hidden=(), class_weight=None):
     (x, y), validation = parts
-    model = keras.Sequential([keras.Input((x.shape[1],)), keras.layers.Dense(1, "sigmoid")])
-    model.layers[0].set_weights([kernel[:, None], np.zeros(1)])
+    units = [keras.layers.Dense(len(bias), "relu") for _, bias in hidden]
+    last = keras.layers.Dense(1, "sigmoid")
+    model = keras.Sequential([keras.Input((x.shape[1],)), *units, last])
+    for layer, weights in zip(units, hidden, strict=True):
+        layer.set_weights(weights)
+    last.set_weights([kernel[:, None], np.zeros(1)])
     model.compile(
         keras.optimizers.SGD(RULE["learning_rate"], momentum=momentum), "binary_crossentropy"
     )
@@ -49,6 +53,7 @@ def keras_fit(parts, kernel, *, epochs, momentum, callbacks=()):
         shuffle=False,
         verbose=0,
         callbacks=list(callbacks),
+        class_weight=class_weight,
     )
     return model, history.history["val_loss"]
 
@@ -87,6 +92,121 @@ def test_fifty_steps_and_more_equal_keras_fit(cohort, momentum, rows):
         assert np.allclose(expected, kernel[:, 0], atol=1e-5)
         assert np.isclose(combination[seed].sum(), bias[0], atol=1e-5)
         assert np.isclose(training.loss(logits[seed, rows:], validation[1]), losses[-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_hidden_layers_equal_keras_fit(cohort, momentum):
+    parts = in_parts(*cohort)
+    shape = layers.Shape((6, 5, 4, 1))
+    start = shape.initial(np.random.default_rng(1))
+    *hidden, (kernel, _) = shape.layers(start)
+    epochs = layers.gradient_descent(
+        *parts,
+        shape=shape,
+        start=start,
+        order=lambda: np.arange(40),
+        learning_rate=RULE["learning_rate"],
+        batch_size=8,
+        momentum=momentum,
+        weight=np.ones(40),
+    )
+    flat, logits = next(itertools.islice(epochs, 10, None))
+    options = {"epochs": 10, "momentum": momentum, "hidden": hidden}
+    model, losses = keras_fit(parts, kernel[:, 0], **options)
+    found = [array for layer in shape.layers(flat[0]) for array in layer]
+    for ours, theirs in zip(found, model.get_weights(), strict=True):
+        assert np.allclose(ours, theirs, atol=1e-5)
+    assert np.isclose(training.loss(logits[0, 40:], parts[1][1]), losses[-1], atol=1e-5)
+
+
+def test_class_weights_equal_keras_fit(cohort):
+    (x, _), validation = in_parts(*cohort)
+    parts = [(x[:30], np.where(np.arange(30) < 8, 1.0, 0.0)), validation]
+    weight = training._class_weights(parts[0][1])
+    assert np.isclose(weight[:8].sum(), weight[8:].sum()) and np.isclose(weight.mean(), 1)
+    start = np.random.default_rng(1).normal(size=(1, 6)) / 4
+    epochs = training.gradient_descent(
+        *parts,
+        start=start,
+        order=lambda: np.arange(30)[None],
+        learning_rate=RULE["learning_rate"],
+        batch_size=8,
+        momentum=0.9,
+        weight=weight,
+    )
+    combination, _ = next(itertools.islice(epochs, 10, None))
+    by_class = {0: weight[-1], 1: weight[0]}
+    model, _ = keras_fit(parts, start[0], epochs=10, momentum=0.9, class_weight=by_class)
+    expected = model.layers[0].get_weights()[0][:, 0]
+    assert np.allclose(start[0] + combination[0] @ parts[0][0], expected, atol=1e-5)
+
+
+def test_class_weights_change_the_training_and_hidden_layers_too(cohort):
+    features, table = cohort
+    plain = training.train(features, table, seeds=[1], **RULE)
+    uneven = table[(table["label"] == 0) | (table.index % 3 == 0)].index
+    part = features[uneven], table.loc[uneven].reset_index(drop=True)
+    weighted, even = (
+        training.train(*part, seeds=[1], **RULE, class_weights=on).kernel for on in (True, False)
+    )
+    assert not np.allclose(weighted, even)
+    deep = training.train(features, table, seeds=[1, 2], **RULE, hidden_units=[5])
+    assert [kernel.shape for kernel, _ in deep.hidden] == [(2, 6, 5)]
+    assert not np.allclose(training.probabilities(deep, features)[0], 0.5)
+    again = training.train(features, table, seeds=[2], **RULE, hidden_units=[5])
+    pair = training.probabilities(deep, features)[1], training.probabilities(again, features)[0]
+    assert np.allclose(*pair, atol=1e-10), "a seed does not hang on the others"
+    assert list(deep.path) == list(plain.path) and len(deep.stopping) == 2
+
+
+def test_hidden_layers_fold_the_scaling_into_their_weights(cohort):
+    features, table = cohort
+    train = features[(table["split"] == "training").to_numpy()]
+    scaled = (features - train.mean(axis=0)) / train.std(axis=0)
+    rule = RULE | {"hidden_units": [4]}
+    outside = training.train(scaled, table, seeds=[3], **rule | {"standardise": False})
+    inside = training.train(features, table, seeds=[3], **rule)
+    pair = [training.probabilities(h, x)[0] for h, x in ((outside, scaled), (inside, features))]
+    assert np.allclose(*pair, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_heads_on_cached_features_equal_the_full_frozen_model(name):
+    pixels = 80 if name == "InceptionV3" else 32
+    weights = networks.choose_weights(["random"], name, seed=1)
+    network = networks.build(name, weights=weights, input_pixels=pixels)
+    rng = np.random.default_rng(5)
+    legs = networks.preprocess(rng.uniform(0, 255, (10, pixels, pixels, 3)), name)
+    y = np.tile([1.0, 0.0], 5)
+    x = np.asarray(features.pooled(network).predict_on_batch(legs), dtype=float)
+    limit = np.sqrt(6 / (x.shape[1] + 1))
+    start = rng.uniform(-limit, limit, (1, x.shape[1]))
+    empty = pd.DataFrame()
+    heads = training.Heads((6,), start, np.zeros(1), empty, empty)
+    model = training.assemble(network, heads, seed=6)
+    model.trainable = True
+    for layer in model.layers:
+        layer.trainable = layer.name == training.HEAD
+    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "binary_crossentropy")
+    assert len(model.trainable_weights) == 2
+    for _ in range(25):
+        for batch in (slice(0, 5), slice(5, 10)):
+            model.train_on_batch(legs[batch], y[batch])
+    epochs = training.gradient_descent(
+        (x, y),
+        (x, y),
+        start=start,
+        order=lambda: np.arange(10)[None],
+        learning_rate=1e-3,
+        batch_size=5,
+        momentum=0.9,
+    )
+    combination, _ = next(itertools.islice(epochs, 25, None))
+    kernel, bias = model.get_layer(training.HEAD).get_weights()
+    moved = np.abs(kernel[:, 0] - start[0]).max()
+    assert np.abs(start[0] + combination[0] @ x - kernel[:, 0]).max() <= 1e-5
+    assert abs(combination[0].sum() - bias[0]) <= 1e-5
+    assert moved > 1e-4 or np.abs(x).max() < 0.1, "fifty steps that went somewhere"
 
 
 def test_stopping_equals_keras_early_stopping(cohort):
@@ -202,6 +322,24 @@ def test_the_saved_model_is_the_evaluated_one(classifier, tmp_path):
     assert difference < 1e-5
     layers = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True).layers
     assert [type(layer).__name__ for layer in layers[-2:]] == ["GlobalAveragePooling2D", "Dense"]
+
+
+def test_a_head_with_hidden_layers_is_saved_as_it_was_evaluated(cohort, tmp_path):
+    weights = networks.choose_weights(["random"], "VGG19", seed=1)
+    network = networks.build("VGG19", weights=weights, input_pixels=32)
+    rng = np.random.default_rng(2)
+    legs = rng.normal(size=(3, 32, 32, 3)).astype("float32") * 50
+    x = network.predict(legs, verbose=0).mean(axis=(1, 2))
+    hidden = ((rng.normal(size=(1, 512, 7)), rng.normal(size=(1, 7))),)
+    empty = pd.DataFrame()
+    heads = training.Heads((6,), rng.normal(size=(1, 7)), np.zeros(1), empty, empty, hidden)
+    model = training.assemble(network, heads, seed=6)
+    expected = training.probabilities(heads, x)[0]
+    assert training.save(model, tmp_path / "m.keras", images=legs, expected=expected) < 1e-4
+    trained = training.stages(model).set_index("name")["trained"]
+    assert trained[["hidden", "dense"]].all() and not trained["average"]
+    with pytest.raises(ValueError, match="without hidden layers"):
+        explanation.class_activation(model, legs)
 
 
 def test_a_model_that_differs_from_the_evaluated_one_is_not_saved(classifier, tmp_path):

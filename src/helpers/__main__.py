@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from helpers import parameters, paths
 from helpers.parameters import InvalidParameters, Profile
@@ -46,11 +47,16 @@ def _parser() -> argparse.ArgumentParser:
         ("execute", _execute, "execute one notebook"),
         ("merge", _merge, "merge the numbers of all notebooks"),
         ("book", _book, "stage, build and verify the book"),
+        ("predict", _predict, "what the saved model says of a folder of images; research only"),
     ):
         sub = commands.add_parser(name, help=text)
         sub.set_defaults(command=command)
         if name in ("cohort", "execute"):
             sub.add_argument("what", help="thigh or brain" if name == "cohort" else "notebook")
+        if name == "predict":
+            sub.add_argument("folder", help="DICOM or NIfTI files, a folder per case")
+            sub.add_argument("--model", default="resnet50", help="name in the profile's models")
+            sub.add_argument("--out", help="folder to write; default results/<profile>/predict/...")
         sub.add_argument("--profile", default="demo", help="name in parameters/, or a path")
     return parser
 
@@ -106,6 +112,18 @@ def _book(profile: Profile, options: argparse.Namespace) -> None:
     start = time.monotonic()
     book.make(profile.name)
     pipeline.say(f"      book  done in {pipeline.clock(time.monotonic() - start)}")
+
+
+def _predict(profile: Profile, options: argparse.Namespace) -> None:
+    from helpers import STATEMENT, prediction
+    from helpers.display.prediction import overlay
+
+    folder, results = Path(options.folder).expanduser(), paths.results(profile.name)
+    target = Path(options.out) if options.out else results / "predict" / folder.resolve().name
+    file = results / "models" / f"{options.model}.keras"
+    roi_options = profile.roi.model_dump()
+    cases = prediction.write(folder, file, target, roi_options=roi_options, draw=overlay)
+    print(f"{STATEMENT}\n\n{cases.to_string(index=False)}\n\nWritten to {target}")
 
 
 def _snakemake(profile: str, *more: str, capture: bool = False) -> subprocess.CompletedProcess:

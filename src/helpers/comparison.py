@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from helpers import accuracy, claims, inference
+from helpers import accuracy, claims, inference, splits
 
 #: The columns of Table 1 in its order.
 MEASURES = {
@@ -27,10 +27,11 @@ PUBLISHED = {
     "DenseNet121": ("P1-29", "P1-30", "P1-31", "P1-32"),
     "InceptionV3": ("P1-33", "P1-34", "P1-35", "P1-36"),
 }
-AGE_AND_SEX = "Age and sex, no image"
+AGE_AND_SEX = splits.AGE_AND_SEX
 NOBODY = "Nobody called positive"
 #: Short names of the rows, for the keys of numbers.
 KEYS = {name: name.lower() for name in PUBLISHED} | {AGE_AND_SEX: "age_and_sex", NOBODY: "nobody"}
+KEYS |= {splits.FAT: "fat", splits.PIXELS: "pixels", splits.CHANCE: "shuffled"}
 
 
 def without_images(table: pd.DataFrame, cases: pd.DataFrame, *, seed: int) -> dict:

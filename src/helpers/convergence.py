@@ -172,11 +172,26 @@ def optimum(features: NDArray, table: pd.DataFrame, *, scaling: str) -> Optimum:
     return Optimum(scaling, float(penalty), float(total), measures)
 
 
+def optima(features: NDArray, table: pd.DataFrame) -> dict[str, Optimum]:
+    """Return the penalised optimum of each scaling.
+
+    Parameters
+    ----------
+    features, table
+        As for :func:`optimum`.
+
+    Returns
+    -------
+    dict of str to Optimum
+    """
+    return {scaling: optimum(features, table, scaling=scaling) for scaling in SCALINGS}
+
+
 def paths(
     features: NDArray,
     table: pd.DataFrame,
+    found: dict[str, Optimum],
     *,
-    penalties: dict[str, float],
     momenta: tuple[float, ...],
     epochs: int,
     learning_rate: float,
@@ -195,8 +210,8 @@ def paths(
         As the network gives them.
     table : DataFrame
         From :func:`helpers.training.labelled`.
-    penalties : dict of str to float
-        Lambda by scaling, for the penalised variants.
+    found : dict of str to Optimum
+        From :func:`optima`; the penalised variants have their penalties.
     momenta : tuple of float
         Of SGD.
     epochs : int
@@ -220,7 +235,7 @@ def paths(
     train = (table["split"] == "training").to_numpy()
     inner = np.concatenate([x @ x[:, train].swapaxes(1, 2), (x @ start)[..., None]], axis=2)
     inner = np.concatenate([inner, np.ones((*inner.shape[:2], 1))], axis=2)
-    penalty = np.array([penalties[scaling] for scaling in SCALINGS])
+    penalty = np.array([found[scaling].penalty for scaling in SCALINGS])
     variants = list(itertools.product(momenta, (False, True)))
     shrink = np.array([[on * p for _, on in variants] for p in penalty])
     momentum = np.array([m for m, _ in variants])
@@ -266,15 +281,15 @@ def looked_at(epochs: int) -> list[int]:
     return sorted({*range(1, min(epochs, 100) + 1), *later.round().astype(int).tolist(), epochs})
 
 
-def milestones(path: pd.DataFrame, optima: dict[str, Optimum]) -> pd.DataFrame:
+def milestones(path: pd.DataFrame, found: dict[str, Optimum]) -> pd.DataFrame:
     """Return the epochs that each variant takes to what could be called convergence.
 
     Parameters
     ----------
     path : DataFrame
         From :func:`paths`.
-    optima : dict of str to Optimum
-        By scaling.
+    found : dict of str to Optimum
+        From :func:`optima`.
 
     Returns
     -------
@@ -288,7 +303,7 @@ def milestones(path: pd.DataFrame, optima: dict[str, Optimum]) -> pd.DataFrame:
     for key, part in path.groupby(["scaling", "momentum", "penalised"], sort=False):
         sets = {name: own.set_index("epoch") for name, own in part.groupby("set")}
         last, best = part["epoch"].max(), int(sets["validation"]["loss"].idxmin())
-        aim = 1.01 * optima[key[0]].penalised_loss
+        aim = 1.01 * found[key[0]].penalised_loss
         near = sets["training"].index[sets["training"]["penalised_loss"] <= aim]
         rows.append(
             (
@@ -302,6 +317,112 @@ def milestones(path: pd.DataFrame, optima: dict[str, Optimum]) -> pd.DataFrame:
         )
     columns = ["scaling", "momentum", "penalised", "best_epoch", "best_loss", "auc"]
     return pd.DataFrame(rows, columns=[*columns, "near_epoch", "last_epoch"])
+
+
+def readable_separability(table: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`separability` as a page shows it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`separability`.
+
+    Returns
+    -------
+    DataFrame
+        Network, Features, Training images, Channels, Dimensions, A plane separates them.
+    """
+    shown = table.assign(separable=np.where(table["separable"], "yes", "no"))
+    shown.loc[table["misfit"] > 0, "separable"] += ", misfit " + table["misfit"].round(3).astype(
+        str
+    )
+    names = {
+        "model": "Network",
+        "scaling": "Features",
+        "images": "Training images",
+        "channels": "Channels",
+        "dimensions": "Dimensions they span",
+        "separable": "A plane separates them",
+    }
+    return shown[list(names)].rename(columns=names)
+
+
+def readable_milestones(table: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`milestones` as a page shows it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`milestones`.
+
+    Returns
+    -------
+    DataFrame
+        Features, Momentum, Loss, Epochs to the lowest validation loss, That loss, Test AUC there,
+        Epochs to within 1 % of the penalised optimum.
+    """
+
+    def epochs(value: float, last: float) -> str:
+        return f"{value:,.0f}" if np.isfinite(value) else f"more than {last:,.0f}, not reached"
+
+    rows = [
+        (
+            *(row.scaling, row.momentum, "penalised" if row.penalised else "plain"),
+            *(epochs(row.best_epoch, row.last_epoch), f"{row.best_loss:.3f}", f"{row.auc:.2f}"),
+            epochs(row.near_epoch, row.last_epoch),
+        )
+        for row in table.itertuples()
+    ]
+    columns = [
+        *("Features", "Momentum", "Loss", "Epochs to the lowest validation loss"),
+        *("That loss", "Test AUC there", "Epochs to within 1 % of the penalised optimum"),
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def as_numbers(table: pd.DataFrame) -> dict[str, float]:
+    """Return :func:`milestones` by the keys of the book's numbers.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`milestones`.
+
+    Returns
+    -------
+    dict of str to float
+        ``<scaling>.<plain or penalised>.momentum_<m>.<best or near>``; those reached only.
+    """
+    found = {}
+    for row in table.itertuples():
+        scaling = "raw" if row.scaling == SCALINGS[0] else row.scaling
+        loss = "penalised" if row.penalised else "plain"
+        for name, value in (("best", row.best_epoch), ("near", row.near_epoch)):
+            if np.isfinite(value):
+                found[f"{scaling}.{loss}.momentum_{row.momentum:g}.{name}"] = float(value)
+    return found
+
+
+def thinned(path: pd.DataFrame, *, per_decade: int = 24) -> pd.DataFrame:
+    """Return a path at epochs evenly apart on a log axis, enough for a figure.
+
+    Parameters
+    ----------
+    path : DataFrame
+        From :func:`paths`.
+    per_decade : int
+        Epochs kept between one and ten times as many.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``path``, the last epoch among them.
+    """
+    epochs = np.unique(path["epoch"])
+    epochs = epochs[epochs > 0]
+    wanted = 10 ** np.arange(0, np.log10(epochs[-1]), 1 / per_decade)
+    kept = epochs[np.minimum(np.searchsorted(epochs, wanted), len(epochs) - 1)]
+    return path[path["epoch"].isin([*kept, epochs[-1]])].reset_index(drop=True)
 
 
 def _descent(

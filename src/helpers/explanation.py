@@ -51,6 +51,8 @@ def class_activation(model: keras.Model, images: NDArray) -> tuple[NDArray, NDAr
     pooling = model.get_layer(training.POOLING)
     last_map = keras.Model(model.input, pooling.input).predict(images, verbose=0)
     kernel, bias = model.get_layer(training.HEAD).get_weights()
+    if len(kernel) != last_map.shape[-1]:
+        raise ValueError("A class activation map needs a head without hidden layers.")
     maps = last_map.astype(float) @ kernel[:, 0].astype(float)
     return maps, maps.mean(axis=(1, 2)) + bias[0]
 

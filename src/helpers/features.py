@@ -162,6 +162,63 @@ def extract(
     return shards.features(np.concatenate(list(shards)))
 
 
+def extract_all(
+    weights: dict[str, networks.Weights],
+    rows: pd.DataFrame,
+    folder: Path,
+    *,
+    input_pixels: dict[str, int],
+) -> dict[str, Features]:
+    """Return the pooled features of several networks, see :func:`extract`.
+
+    Parameters
+    ----------
+    weights : dict of str to Weights
+        By network, from :func:`helpers.networks.choose_all`.
+    rows, folder
+        As for :func:`extract`.
+    input_pixels : dict of str to int
+        Edge of each network's input; ``default`` for those not named.
+
+    Returns
+    -------
+    dict of str to Features
+    """
+    return {
+        name: extract(
+            *(name, own, rows, folder),
+            input_pixels=input_pixels.get(name, input_pixels.get("default", 224)),
+        )
+        for name, own in weights.items()
+    }
+
+
+def told(found: dict[str, Features]) -> str:
+    """Return a sentence per network: where its features come from, and what was damaged.
+
+    Parameters
+    ----------
+    found : dict of str to Features
+        From :func:`extract_all`.
+
+    Returns
+    -------
+    str
+        One line a network.
+
+    Examples
+    --------
+    >>> told({"VGG19": Features(["a"], np.zeros((1, 2)), "", reused=True)})
+    'VGG19: 1 leg images, 2 channels, from files.'
+    """
+    lines = []
+    for name, own in found.items():
+        whence = "from files" if own.reused else "computed"
+        about = f"{len(own.image_id)} leg images, {own.values.shape[1]} channels, {whence}."
+        lines.append(" ".join([f"{name}: {about}", *own.notes]))
+    return "\n".join(lines)
+
+
 def maps_of(
     name: str,
     layer: str,

@@ -93,6 +93,23 @@ class Backbones(_Section):
         return value
 
 
+class Head(_Section):
+    """What is trained on the frozen features, and how its images are scaled and weighted."""
+
+    standardise: bool = Field(description="scale features by training mean and sd")
+    hidden_units: list[Count] = Field(description="units of hidden layers before the last unit")
+    class_weights: bool = Field(description="let both classes count alike in the training loss")
+
+
+class Extent(_Section):
+    """How often and how far things are repeated to see how much they vary."""
+
+    seeds: Count = Field(description="repeated trainings, each with its own seed")
+    splits: Count = Field(description="repeated divisions of the cases into five parts")
+    path_epochs: Count = Field(description="epochs of the long path of SGD")
+    fine_tune_epochs: int = Field(ge=0, description="epochs of fine-tuning; 0: none")
+
+
 class Training(_Section):
     """How the head is trained."""
 
@@ -101,8 +118,8 @@ class Training(_Section):
     momentum: float = Field(ge=0, lt=1, description="momentum of SGD, 0 = plain")
     epochs_max: Count = Field(description="epochs at most")
     patience: Count = Field(description="epochs without a lower validation loss before stopping")
-    standardise: bool = Field(description="scale features by training mean and sd")
-    seeds: Count = Field(description="repeated trainings, each with its own seed")
+    head: Head = Field(description="what is trained on the frozen features")
+    extent: Extent = Field(description="repetitions, and epochs of what is shown beside")
 
 
 class Readers(_Section):

@@ -391,6 +391,61 @@ def matched(
     return pd.DataFrame(rows, columns=columns)
 
 
+def readable(spread_found: pd.DataFrame, matched_found: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`spread` and :func:`matched` as a page shows them, source by source.
+
+    Parameters
+    ----------
+    spread_found, matched_found : DataFrame
+        From :func:`spread` and :func:`matched`.
+
+    Returns
+    -------
+    DataFrame
+        Model, Leg images, People, Matched people, Their number, Width.
+    """
+    by = spread_found.set_index(["model", "unit"])
+    own = matched_found.set_index("model")
+    rows = []
+    for name in dict.fromkeys(spread_found["model"]):
+        both = [_text(by.loc[(name, unit), ["mean", "low", "high"]]) for unit in ("image", "case")]
+        pairs_text, n, width = "not matched", "", ""
+        if name in own.index:
+            found = own.loc[name]
+            pairs_text = found["reason"] or _text(found[["area", "low", "high"]])
+            n, width = str(found["people"]), "" if found["reason"] else f"{found['width']:.2f}"
+        rows.append((name, *both, pairs_text, n, width))
+    columns = ["Model", "Leg images", "People", "Matched people", "Their number", "Width"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def readable_worth(table: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`worth` as a page shows it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`worth`.
+
+    Returns
+    -------
+    DataFrame
+        What is chosen, Measure, Chosen on validation, Chosen on test, Optimism.
+    """
+    rows = []
+    for row in table.itertuples():
+        measure = "accuracy" if row.choice == "threshold" else "AUC"
+        gain = f"{row.optimism:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
+        rows.append((row.choice, measure, f"{row.on_validation:.3f}", f"{row.on_test:.3f}", gain))
+    columns = ["What is chosen", "Measure", "Chosen on validation", "Chosen on test", "Optimism"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _text(found: pd.Series) -> str:
+    estimate, low, high = found
+    return f"{estimate:.2f} ({low:.2f} to {high:.2f})"
+
+
 def areas(label: NDArray, scores: NDArray) -> NDArray[np.float64]:
     """Return areas under ROC curves along the last axis, ties counting one half.
 
@@ -462,7 +517,7 @@ def _scored(x: NDArray, label: NDArray, part: NDArray) -> Scored:
             found[role, r][:, rows] = 0.0  # if training has one class: no opinion
         if len(np.unique(label[r, trains])) < 2:
             continue
-        model = LogisticRegression(warm_start=True, tol=1e-5, max_iter=2000)
+        model = LogisticRegression(warm_start=True, max_iter=2000)
         for k, penalty in enumerate(PENALTIES):
             model.set_params(C=1 / (penalty * trains.sum()))
             model.fit(z[trains], label[r, trains])

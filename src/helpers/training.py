@@ -15,12 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from helpers import accuracy, paths
+from helpers import accuracy, layers, paths
 from helpers.networks import keras
 
 SPLITS = ("training", "validation", "test")
 POOLING = "average_pooling"
 HEAD = "dystrophinopathy"
+HIDDEN = "hidden"
 
 
 class TrainingError(ValueError):
@@ -29,20 +30,22 @@ class TrainingError(ValueError):
 
 @dataclass(frozen=True)
 class Heads:
-    """Trained last layers, one per seed, for features as the network gives them.
+    """Trained heads, one per seed, for features as the network gives them.
 
     Attributes
     ----------
     seeds : tuple of int
         One per training, S in all.
     kernel : ndarray, (S, channels)
-        Weights of the dense unit.
+        Weights of the last dense unit; channels are those of the last hidden layer, if any.
     bias : ndarray, (S,)
         Its bias.
     path : DataFrame
         seed, epoch, training_loss, validation_loss, at the end of each epoch (0 = start).
     stopping : DataFrame
         seed, epochs_run, best_epoch, validation_loss (of that epoch), rule.
+    hidden : tuple of tuple of ndarray
+        Kernel (S, inputs, units) and bias (S, units) of each hidden layer, rectified.
     """
 
     seeds: tuple[int, ...]
@@ -50,6 +53,7 @@ class Heads:
     bias: NDArray[np.float64]
     path: pd.DataFrame
     stopping: pd.DataFrame
+    hidden: tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...] = ()
 
 
 def labelled(image_ids: list[str], images: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
@@ -116,6 +120,8 @@ def train(
     epochs_max: int,
     patience: int,
     standardise: bool,
+    hidden_units: tuple[int, ...] | list[int] = (),
+    class_weights: bool = False,
 ) -> Heads:
     r"""Train the last layer by SGD on the binary cross-entropy, once per seed.
 
@@ -139,6 +145,10 @@ def train(
     standardise : bool
         Train on features scaled by the training images' mean and sd (an assumption); the
         scaling is then folded into the returned weights.
+    hidden_units : sequence of int
+        Units of rectified layers before the last unit; none by default, an assumption.
+    class_weights : bool
+        Let both classes count alike in the training loss: each image by n / (2 n of its class).
 
     Returns
     -------
@@ -155,21 +165,21 @@ def train(
     x = (x - mean) / sd
     y = table["label"].to_numpy(dtype=float)
     parts = [(x[split == name], y[split == name]) for name in SPLITS[:2]]
+    sgd = {"learning_rate": learning_rate, "batch_size": batch_size, "momentum": momentum}
+    sgd["weight"] = _class_weights(parts[0][1]) if class_weights else np.ones(len(parts[0][1]))
+    stop = {"epochs_max": epochs_max, "patience": patience}
+    if hidden_units:
+        sizes = layers.Shape((x.shape[1], *hidden_units, 1))
+        return _with_hidden(parts, sizes, (mean, sd), seeds=seeds, sgd=sgd, stop=stop)
     generators = [np.random.default_rng(seed) for seed in seeds]
     limit = np.sqrt(6 / (x.shape[1] + 1))
     start = np.array([g.uniform(-limit, limit, x.shape[1]) for g in generators])
     n = len(parts[0][0])
     epochs = gradient_descent(
-        *parts,
-        start=start,
-        order=lambda: np.array([g.permutation(n) for g in generators]),
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        momentum=momentum,
+        *parts, start=start, order=lambda: np.array([g.permutation(n) for g in generators]), **sgd
     )
-    combination, path, stopping = stop_early(
-        epochs, *(part[1] for part in parts), seeds=seeds, epochs_max=epochs_max, patience=patience
-    )
+    labels = [part[1] for part in parts]
+    combination, path, stopping = stop_early(epochs, *labels, seeds=seeds, **stop)
     kernel = (start + combination @ parts[0][0]) / sd
     bias = combination.sum(axis=1) - kernel @ mean
     return Heads(tuple(seeds), kernel, bias, path, stopping)
@@ -184,6 +194,7 @@ def gradient_descent(
     learning_rate: float,
     batch_size: int,
     momentum: float,
+    weight: NDArray | None = None,
 ) -> Iterator[tuple[NDArray, NDArray]]:
     """Yield the state of SGD before the first epoch and after each, without end.
 
@@ -197,6 +208,8 @@ def gradient_descent(
         Returns the next epoch's order of the training images, (S, n).
     learning_rate, batch_size, momentum : float, int, float
         Of SGD.
+    weight : ndarray, (n,), optional
+        Of each training image in the loss; 1 when not given.
 
     Yields
     ------
@@ -216,6 +229,8 @@ def gradient_descent(
         for first in range(0, len(x), batch_size):
             batch = shuffled[:, first : first + batch_size]
             residual = expit(np.take_along_axis(logits, batch, axis=1)) - y[batch]
+            if weight is not None:
+                residual *= weight[batch]
             step = -learning_rate / batch.shape[1] * residual
             velocity *= momentum
             moved = np.take_along_axis(velocity, batch, axis=1) + step
@@ -252,19 +267,20 @@ def stop_early(
 
     Returns
     -------
-    combination : ndarray, (S, n)
-        At each seed's best epoch.
+    best : ndarray, (S, ...)
+        What the epochs yield first, at each seed's best epoch.
     path, stopping : DataFrame
         As in :class:`Heads`.
     """
     n, running = len(labels), np.ones(len(seeds), dtype=bool)
     best_loss, best_epoch = np.full(len(seeds), np.inf), np.zeros(len(seeds), dtype=int)
-    best, rows = np.zeros((len(seeds), n)), []
-    for epoch, (combination, logits) in zip(range(epochs_max + 1), epochs, strict=False):
+    best, rows = None, []
+    for epoch, (state, logits) in zip(range(epochs_max + 1), epochs, strict=False):
+        best = state.copy() if best is None else best
         losses = [loss(logits[:, :n], labels), loss(logits[:, n:], validation_labels)]
         rows += [(seeds[s], epoch, losses[0][s], losses[1][s]) for s in np.flatnonzero(running)]
         better = running & (losses[1] < best_loss) & (epoch > 0)
-        best[better], best_epoch[better] = combination[better], epoch
+        best[better], best_epoch[better] = state[better], epoch
         best_loss[better] = losses[1][better]
         running &= epoch - best_epoch < patience
         if not running.any():
@@ -328,7 +344,12 @@ def probabilities(heads: Heads, features: NDArray) -> NDArray[np.float64]:
     -------
     ndarray, (S, images)
     """
-    return expit(heads.kernel @ np.asarray(features, dtype=float).T + heads.bias[:, None])
+    x = np.asarray(features, dtype=float)
+    for kernel, bias in heads.hidden:
+        x = np.maximum(x @ kernel + bias[:, None], 0)
+    # Behind hidden layers each seed has features of its own.
+    logits = (x @ heads.kernel[..., None])[..., 0] if heads.hidden else heads.kernel @ x.T
+    return expit(logits + heads.bias[:, None])
 
 
 def predictions(
@@ -416,7 +437,7 @@ def variants(
 
 
 def assemble(network: keras.Model, heads: Heads, *, seed: int) -> keras.Model:
-    """Return the whole classifier: frozen network, average pooling, dense unit.
+    """Return the whole classifier: frozen network, average pooling, hidden layers if any, unit.
 
     Parameters
     ----------
@@ -432,10 +453,14 @@ def assemble(network: keras.Model, heads: Heads, *, seed: int) -> keras.Model:
     keras.Model
         Input: preprocessed images; output: probability (n, 1).
     """
-    pooled = keras.layers.GlobalAveragePooling2D(name=POOLING)(network.output)
-    output = keras.layers.Dense(1, activation="sigmoid", name=HEAD)(pooled)
+    flow = keras.layers.GlobalAveragePooling2D(name=POOLING)(network.output)
+    for number, (kernel, _) in enumerate(heads.hidden):
+        flow = keras.layers.Dense(kernel.shape[2], "relu", name=f"{HIDDEN}_{number}")(flow)
+    output = keras.layers.Dense(1, activation="sigmoid", name=HEAD)(flow)
     model = keras.Model(network.input, output, name=f"{network.name}_{HEAD}")
     which = heads.seeds.index(seed)
+    for number, (kernel, bias) in enumerate(heads.hidden):
+        model.get_layer(f"{HIDDEN}_{number}").set_weights([kernel[which], bias[which]])
     model.get_layer(HEAD).set_weights([heads.kernel[which][:, None], heads.bias[[which]]])
     model.trainable = False
     return model
@@ -464,7 +489,7 @@ def stages(model: keras.Model) -> pd.DataFrame:
             "rows": size[0] if len(size) == 3 else 1,
             "channels": size[-1],
             "parameters": before + layer.count_params(),
-            "trained": name == HEAD,
+            "trained": name in (HIDDEN, HEAD),
         }
     table = pd.DataFrame(found.values())
     return table[(table["parameters"] > 0) | (table["rows"] == 1)].reset_index(drop=True)
@@ -525,6 +550,39 @@ def _scaling(x: NDArray, standardise: bool) -> tuple[NDArray, NDArray]:
     sd = x.std(axis=0)
     # A channel that never changes in training carries nothing: leave its scale.
     return x.mean(axis=0), np.where(sd > 0, sd, 1.0)
+
+
+def _class_weights(y: NDArray) -> NDArray[np.float64]:
+    positive = y.sum()
+    return np.where(y == 1, len(y) / (2 * positive), len(y) / (2 * (len(y) - positive)))
+
+
+def _with_hidden(
+    parts: list[tuple[NDArray, NDArray]],
+    sizes: layers.Shape,
+    scaling: tuple[NDArray, NDArray],
+    *,
+    seeds: list[int],
+    sgd: dict,
+    stop: dict,
+) -> Heads:
+    """Train a head with hidden layers, seed by seed, and fold the scaling into its first layer."""
+    labels, n, found = [part[1] for part in parts], len(parts[0][0]), []
+    for seed in seeds:
+        g = np.random.default_rng(seed)
+        start = sizes.initial(g)
+        epochs = layers.gradient_descent(
+            *parts, shape=sizes, start=start, order=lambda g=g: g.permutation(n), **sgd
+        )
+        found.append(stop_early(epochs, *labels, seeds=[seed], **stop))
+    each = [sizes.layers(best[0]) for best, _, _ in found]
+    stacked = [tuple(map(np.stack, zip(*own, strict=True))) for own in zip(*each, strict=True)]
+    mean, sd = scaling
+    first = stacked[0][0] / sd[:, None]
+    stacked[0] = first, stacked[0][1] - mean @ first
+    path, stopping = (pd.concat([own[k] for own in found], ignore_index=True) for k in (1, 2))
+    kernel, bias = stacked[-1]
+    return Heads(tuple(seeds), kernel[:, :, 0], bias[:, 0], path, stopping, tuple(stacked[:-1]))
 
 
 def _stopping(

@@ -136,6 +136,138 @@ def learning_curves(path: pd.DataFrame, stopping: pd.DataFrame) -> Figure:
     return figure
 
 
+def long_path(path: pd.DataFrame, milestones: pd.DataFrame, optima: dict) -> Figure:
+    """Draw loss, area and accuracy along plain SGD on a log axis of epochs.
+
+    Parameters
+    ----------
+    path : DataFrame
+        scaling, momentum, penalised, epoch, set, loss, auc, accuracy.
+    milestones : DataFrame
+        scaling, momentum, penalised, best_epoch (NaN where not reached).
+    optima : dict of str to helpers.convergence.Optimum
+        The penalised optimum, by scaling.
+
+    Returns
+    -------
+    Figure
+        A column a scaling, a row a measure; circles where the validation loss is lowest,
+        triangles at the right edge for the penalised optimum.
+    """
+    colours = {"training": "#0072B2", "validation": "#E69F00", "test": "#000000"}
+    rows = {"loss": "Loss, nats", "auc": "Area under ROC", "accuracy": "Accuracy"}
+    plain = path[~path["penalised"] & (path["epoch"] >= min(10, path["epoch"].max()))]
+    figure, axes = display.figure(nrows=3, ncols=2, height=7.2, sharex=True, sharey="row")
+    for column, (scaling, own) in enumerate(plain.groupby("scaling", sort=False)):
+        axes[0, column].set_title(f"Features {scaling}", loc="left")
+        for row, measure in enumerate(rows):
+            axis = axes[row, column]
+            for (momentum, name), run in own.groupby(["momentum", "set"], sort=False):
+                line = "-" if momentum == 0 else "--"
+                label = f"{name}, momentum {momentum:g}"
+                axis.plot(
+                    run["epoch"],
+                    run[measure],
+                    line,
+                    color=colours[name],
+                    linewidth=1.4,
+                    label=label,
+                )
+            _kept_points(axis, own, milestones, measure, colours)
+            for found in optima[scaling].measures.itertuples():
+                value = getattr(found, measure)
+                axis.plot(
+                    *(1.03, value),
+                    marker="<",
+                    color=colours[found.set],
+                    transform=axis.get_yaxis_transform(),
+                    clip_on=False,
+                    linestyle="none",
+                    label="penalised optimum" if found.set == "test" else None,
+                )
+            axis.set(xscale="log")
+            axis.grid(axis="y", color="#dddddd", linewidth=0.6)
+    for axis, title in zip(axes[:, 0], rows.values(), strict=True):
+        axis.set_ylabel(title)
+    for axis in axes[-1]:
+        axis.set_xlabel("Epoch")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _kept_points(axis, own: pd.DataFrame, milestones: pd.DataFrame, measure: str, colours) -> None:
+    kept = milestones[~milestones["penalised"]].dropna(subset=["best_epoch"])
+    keys = ["scaling", "momentum", "penalised"]
+    rows = own.merge(kept[[*keys, "best_epoch"]], on=keys)
+    rows = rows[rows["epoch"] == rows["best_epoch"]]
+    for name, part in rows.groupby("set", sort=False):
+        axis.plot(
+            part["epoch"],
+            part[measure],
+            "o",
+            color=colours[name],
+            markerfacecolor="white",
+            label="lowest validation loss" if name == "training" else None,
+        )
+
+
+def spread(areas: pd.DataFrame, matched: pd.DataFrame) -> Figure:
+    """Draw the test areas of all divisions, and the area among matched people.
+
+    Parameters
+    ----------
+    areas : DataFrame
+        model, case (area over people), one row a division.
+    matched : DataFrame
+        model, area, low, high; NaN where there are no pairs.
+
+    Returns
+    -------
+    Figure
+        Grey dots are divisions, the black line their mean, the orange diamond matched people.
+    """
+    models = list(dict.fromkeys(areas["model"]))
+    figure, axis = display.figure(height=1.2 + 0.42 * len(models))
+    own = matched.set_index("model")
+    for place, name in enumerate(models):
+        values = areas.loc[areas["model"] == name, "case"].dropna().to_numpy()
+        # Spread by rank within the row, so that the same data always give the same picture.
+        height = -place + 0.16 + 0.07 * ((7 * values.argsort().argsort()) % 5 - 2) / 2
+        first = place == 0
+        axis.plot(
+            *(values, height, "o"),
+            color="#999999",
+            alpha=0.5,
+            markersize=3.5,
+            markeredgewidth=0,
+            label="one division, all its test people" if first else None,
+        )
+        mean = values.mean()
+        axis.plot(
+            *([mean, mean], [-place + 0.02, -place + 0.3]),
+            color="black",
+            linewidth=2.5,
+            label="mean of the divisions" if first else None,
+        )
+        if name in own.index and own.loc[name, ["area"]].notna().all():
+            low, high = own.loc[name, ["low", "high"]].astype(float)
+            colour = PALETTE["dystrophinopathy"]
+            axis.hlines(-place - 0.2, low, high, color=colour)
+            axis.plot(
+                *(own.loc[name, "area"], -place - 0.2, "D"),
+                color=colour,
+                label="people matched by sex and age" if first else None,
+            )
+    axis.axvline(0.5, color="#666666", linestyle=":", linewidth=1)
+    axis.set_yticks([-n for n in range(len(models))], models)
+    axis.set(xlabel="Area under the ROC curve, people", xlim=(0, 1.02))
+    axis.grid(axis="x", color="#dddddd", linewidth=0.6)
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
 def schematic(stages: pd.DataFrame) -> Figure:
     """Draw a classifier as a row of blocks, the frozen ones blue and the trained one orange.
 

@@ -1,0 +1,269 @@
+"""A classifier as a file, and the card that goes with it: what it is, what it saw, what it may not.
+
+``resnet50.keras`` holds the network and its head, ``resnet50.json`` the card for programs and
+``resnet50.md`` the same for people. The card holds the file's checksum, so that a model and the
+card of another one are not taken together.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pydantic
+
+from helpers import STATEMENT, networks, paths, training
+from helpers.networks import keras
+
+LIMITS = (
+    "It may not be used to diagnose, to triage or to treat.",
+    "It has seen no one but the people counted above; synthetic ones if the data say phantom.",
+    "Those with dystrophinopathy are boys and young men, the others mostly adults of both sexes: "
+    "part of what it tells apart may be age and sex.",
+    "Its probabilities are not calibrated, and its threshold is that of this cohort's mix.",
+    "One slice orientation and one weighting: axial, T1.",
+)
+
+
+class ModelFileError(RuntimeError):
+    """A model file or its card that cannot be used; the message says why."""
+
+
+class Card(pydantic.BaseModel):
+    """What has to be known of a model file before it is used.
+
+    Attributes
+    ----------
+    network : str
+        Keras name.
+    input_pixels : int
+        Edge of its input.
+    weights, weights_identity : str
+        One sentence on the frozen weights; their kind with checksum or seed.
+    evidence : str
+        Evidence label of the cohort it was trained on.
+    data : list of dict
+        split, diagnosis (1: dystrophinopathy), cases and images.
+    training : dict
+        Parameters of the training.
+    seed, epoch : int
+        Of the head that is in the file, and the epoch it was kept at.
+    pooling : str
+        How a person's probability is made from the images': mean or max.
+    thresholds : dict of str to float
+        Called positive from here on, for a leg image and for a person.
+    metrics : list of dict
+        measure, estimate, low, high, unit, on the test set.
+    limits : list of str
+        What it must not be used for, and why.
+    sha256 : str
+        Of the ``.keras`` file.
+    keras : str
+        Version that wrote it.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    network: str
+    input_pixels: int
+    weights: str
+    weights_identity: str
+    evidence: str
+    data: list[dict]
+    training: dict
+    seed: int
+    epoch: int
+    pooling: str
+    thresholds: dict[str, float]
+    metrics: list[dict]
+    limits: list[str] = list(LIMITS)
+    sha256: str
+    keras: str = keras.__version__
+
+
+def write_card(
+    path: Path,
+    heads: training.Heads,
+    *,
+    network: str,
+    weights: networks.Weights,
+    table: pd.DataFrame,
+    metrics: pd.DataFrame,
+    **about,
+) -> Card:
+    """Write the card of a model file, as JSON and as text, beside it.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.keras`` file; it must exist.
+    heads : Heads
+        Of which the first seed's is in the file.
+    network : str
+        Keras name.
+    weights : Weights
+        Of its frozen part.
+    table : DataFrame
+        From :func:`helpers.training.labelled`: whom it was trained on and judged by.
+    metrics : DataFrame
+        measure, estimate, low, high, unit, on the test set.
+    **about
+        The other fields of :class:`Card`: input_pixels, evidence, training, pooling, thresholds.
+
+    Returns
+    -------
+    Card
+    """
+    by = table.groupby(["split", "label"], sort=False)
+    data = by.agg(cases=("case_id", "nunique"), images=("image_id", "size")).reset_index()
+    card = Card(
+        network=network,
+        weights=weights.message,
+        weights_identity=weights.identity,
+        data=json.loads(data.to_json(orient="records")),
+        metrics=json.loads(metrics.to_json(orient="records")),
+        sha256=_sha256(path),
+        seed=heads.seeds[0],
+        epoch=int(training.kept(heads)["epoch"]),
+        **about,
+    )
+    for suffix, text in ((".json", card.model_dump_json(indent=1)), (".md", as_markdown(card))):
+        with paths.atomic_path(path.with_suffix(suffix)) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    return card
+
+
+def read_card(path: Path) -> Card:
+    """Read a model's card and check that it belongs to the file.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.keras`` file.
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    ModelFileError
+        When the model or its card is missing, not readable, or the two do not belong together.
+
+    Examples
+    --------
+    >>> read_card(Path("models") / "a.keras")
+    Traceback (most recent call last):
+    helpers.model_files.ModelFileError: No model models/a.keras. Notebook 04 makes it: make book
+    """
+    name = "/".join(path.parts[-2:])
+    if not path.is_file():
+        raise ModelFileError(f"No model {name}. Notebook 04 makes it: make book")
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        raise ModelFileError(
+            f"{name} has no card {beside.name} beside it, so its input and its threshold are not "
+            "known. Notebook 04 writes both: make book"
+        )
+    try:
+        card = Card.model_validate_json(beside.read_text(encoding="utf-8"))
+    except (pydantic.ValidationError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelFileError(
+            f"{beside.name} is not a model card: {reason}. Run: make book"
+        ) from error
+    if _sha256(path) != card.sha256:
+        raise ModelFileError(
+            f"{name} is not the model of its card (SHA-256 {_sha256(path)[:12]}…, the card says "
+            f"{card.sha256[:12]}…): damaged, or of another run. Delete both and run: make book"
+        )
+    return card
+
+
+def load(path: Path) -> tuple[keras.Model, Card]:
+    """Load a model and its card; code inside the file is not run.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.keras`` file.
+
+    Returns
+    -------
+    keras.Model, Card
+
+    Raises
+    ------
+    ModelFileError
+        As :func:`read_card`; or when Keras refuses the file in its safe mode.
+    """
+    card = read_card(path)
+    try:
+        model = keras.saving.load_model(path, safe_mode=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelFileError(f"Keras does not load {path.name} safely: {reason}") from error
+    found = model.input_shape[1:]
+    if found != (card.input_pixels, card.input_pixels, 3):
+        raise ModelFileError(
+            f"{path.name} takes images of {found}, its card says {card.input_pixels} pixels."
+        )
+    return model, card
+
+
+def as_markdown(card: Card) -> str:
+    """Return a card as text for people.
+
+    Parameters
+    ----------
+    card : Card
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    data = [
+        f"| {row['split']} | {'dystrophinopathy' if row['label'] else 'another disease'} "
+        f"| {row['cases']} | {row['images']} |"
+        for row in card.data
+    ]
+    metrics = [f"| {row['measure']} | {row['unit']} | {_interval(row)} |" for row in card.metrics]
+    settings = [f"- {name.replace('_', ' ')}: {value}" for name, value in card.training.items()]
+    cut = ", ".join(f"{unit} {value:.3f}" for unit, value in card.thresholds.items())
+    lines = [
+        f"# {card.network} for dystrophinopathy in axial T1 images of the thigh",
+        *("", f"**{STATEMENT}**", ""),
+        f"- Input: one leg, {card.input_pixels} × {card.input_pixels} pixels, three channels",
+        f"- Frozen weights: {card.weights} ({card.weights_identity})",
+        f"- Evidence: {card.evidence}",
+        f"- Head: seed {card.seed}, epoch {card.epoch}",
+        f"- Called dystrophinopathy from a probability of: {cut}",
+        f"- A person's probability: {card.pooling} over the person's leg images",
+        f"- File: SHA-256 {card.sha256}, written by Keras {card.keras}",
+        *(
+            "",
+            "## Data",
+            "",
+            "| set | diagnosis | cases | leg images |",
+            "|---|---|---|---|",
+            *data,
+        ),
+        *("", "## Training", "", *settings),
+        *("", "## On the test set", "", "| measure | unit | value |", "|---|---|---|", *metrics),
+        *("", "## Limits", "", *(f"- {text}" for text in card.limits)),
+    ]
+    return "\n".join(lines)
+
+
+def _interval(row: dict) -> str:
+    if row["estimate"] is None:
+        return "undefined"
+    limits = row["low"] is not None and row["high"] is not None
+    text = f"{row['estimate']:.3f}"
+    return text + (f" ({row['low']:.3f} to {row['high']:.3f})" if limits else "")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,84 @@
+"""Fine-tuning from cached inputs of the last block equals fine-tuning the whole network."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import features, finetuning, networks, training
+from helpers.networks import keras
+
+SGD = {"learning_rate": 1e-3, "batch_size": 4, "momentum": 0.9}
+
+
+def classifier(name, pixels):
+    weights = networks.choose_weights(["random"], name, seed=1)
+    network = networks.build(name, weights=weights, input_pixels=pixels)
+    channels = networks.NETWORKS[name].channels
+    kernel = np.random.default_rng(2).normal(size=(1, channels)) / 50
+    empty = pd.DataFrame()
+    heads = training.Heads((6,), kernel, np.zeros(1), empty, empty)
+    return training.assemble(network, heads, seed=6)
+
+
+def data(name, pixels, n=12):
+    rng = np.random.default_rng(5)
+    legs = networks.preprocess(rng.uniform(0, 255, (n, pixels, pixels, 3)), name)
+    label = np.tile([1, 0], n // 2)
+    split = np.repeat(["training", "validation"], [8, n - 8])
+    table = pd.DataFrame({"image_id": range(n), "label": label, "split": split})
+    return legs, table
+
+
+def cached(model, name, legs):
+    before = keras.Model(model.input, model.get_layer(finetuning.BEFORE_LAST_BLOCK[name]).output)
+    values = np.asarray(before.predict_on_batch(legs))
+    return features.Maps((values[:5], values[5:]))
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_only_the_last_block_is_trained(name):
+    pixels = 80 if name == "InceptionV3" else 32
+    model = classifier(name, pixels)
+    block = finetuning.last_block(model, name)
+    trained = sum(int(np.prod(w.shape)) for w in block.trainable_weights)
+    assert 0 < trained < 0.6 * networks.NETWORKS[name].parameters
+    assert any(w.path.startswith(training.HEAD) for w in block.trainable_weights)
+    assert not any("gamma" in w.path for w in block.trainable_weights)
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "VGG19"])
+def test_cached_inputs_give_the_weights_of_the_whole_network(name):
+    legs, table = data(name, 32)
+    ours, whole = classifier(name, 32), classifier(name, 32)
+    tuned = finetuning.tune(ours, name, cached(ours, name, legs), table, epochs=2, seed=3, **SGD)
+    last = {layer.name for layer in finetuning.last_block(whole, name).layers}
+    whole.trainable = True
+    for layer in whole.layers:
+        frozen = layer.name not in last or isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = not frozen
+    whole.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "binary_crossentropy")
+    generator, losses = np.random.default_rng(3), []
+    states = [whole.get_weights()]
+    for _ in range(2):
+        order = generator.permutation(8)
+        for first in (0, 4):
+            batch = order[first : first + 4]
+            whole.train_on_batch(legs[batch], table["label"].to_numpy("float32")[batch])
+        states.append(whole.get_weights())
+        losses.append(whole.evaluate(legs[8:], table["label"][8:], verbose=0))
+    assert np.allclose(tuned.path["validation_loss"][1:], losses, atol=1e-4)
+    assert tuned.best_epoch == int(np.argmin(tuned.path["validation_loss"]))
+    for a, b in zip(ours.get_weights(), states[tuned.best_epoch], strict=True):
+        assert np.allclose(a, b, atol=1e-4)
+
+
+def test_probabilities_are_those_of_the_kept_epoch():
+    legs, table = data("VGG19", 32)
+    model = classifier("VGG19", 32)
+    maps = cached(model, "VGG19", legs)
+    tuned = finetuning.tune(model, "VGG19", maps, table, epochs=1, seed=3, **SGD)
+    found = finetuning.probabilities(tuned.model, maps, batch_size=5)
+    assert np.allclose(found, model.predict(legs, verbose=0)[:, 0], atol=1e-5)
+    p, y = found[8:], table["label"].to_numpy()[8:]
+    loss = -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+    assert np.isclose(loss, tuned.path["validation_loss"].min(), atol=1e-5)

@@ -1,0 +1,214 @@
+"""Models as files with their card, and what they say of a folder of unseen images."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from helpers import STATEMENT, __main__, images, model_files, networks, prediction, roi, training
+from helpers.display.prediction import overlay
+
+PIXELS = 32
+ROI = {"smoothing_mm": 1.5, "neck_fraction_max": 0.25, "leg_share_min": 0.1, "margin_mm": 4.0}
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    """Return a small saved classifier with its card."""
+    weights = networks.choose_weights(["random"], "VGG19", seed=1)
+    network = networks.build("VGG19", weights=weights, input_pixels=PIXELS)
+    kernel = np.random.default_rng(2).normal(size=(1, 512))
+    path = pd.DataFrame({"seed": 6, "epoch": [17], "training_loss": 0.4, "validation_loss": 0.5})
+    stopping = pd.DataFrame({"seed": [6], "best_epoch": [17]})
+    heads = training.Heads((6,), kernel, np.zeros(1), path, stopping)
+    model = training.assemble(network, heads, seed=6)
+    file = tmp_path_factory.mktemp("models") / "small.keras"
+    legs = np.zeros((1, PIXELS, PIXELS, 3), "float32")
+    training.save(model, file, images=legs, expected=model.predict(legs, verbose=0)[:, 0])
+    table = pd.DataFrame(
+        {
+            "image_id": list("abcd"),
+            "case_id": list("1123"),
+            "label": [1, 1, 0, 0],
+            "split": ["training", "training", "training", "test"],
+        }
+    )
+    rows = [("auc", 0.8, 0.6, 0.9, "leg image"), ("f1", np.nan, np.nan, np.nan, "leg image")]
+    metrics = pd.DataFrame(rows, columns=["measure", "estimate", "low", "high", "unit"])
+    model_files.write_card(
+        file,
+        heads,
+        network="VGG19",
+        weights=weights,
+        table=table,
+        metrics=metrics,
+        input_pixels=PIXELS,
+        evidence="phantom",
+        training={"learning_rate": 1e-4, "momentum": 0.0},
+        pooling="mean",
+        thresholds={"image": 0.5, "person": 0.4},
+    )
+    return file
+
+
+def thighs(seed, *, legs=2):
+    """Return a slice with round legs of fat, muscle and bone, 3 mm pixels."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:96, :140]
+    pixels = rng.normal(20, 5, (96, 140))
+    for centre in (38, 102)[:legs]:
+        away = np.hypot(rows - 48, columns - centre)
+        pixels[away < 27] = 900
+        pixels[away < 23] = 350 + rng.normal(0, 20)
+        pixels[away < 5] = 60
+        pixels[away < 3] = 850
+    return np.abs(pixels + rng.normal(0, 8, pixels.shape)).astype("float32")
+
+
+def write_nifti(path, slices):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    volume = np.stack([pixels.T[::-1, ::-1] for pixels in slices], axis=2)
+    nib.save(nib.Nifti1Image(volume, np.diag([3.0, 3.0, 10.0, 1.0])), path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return two cases with three slices, one of them without legs, and a file that is none."""
+    write_nifti(tmp_path / "mri" / "anna" / "a.nii.gz", [thighs(1), thighs(2)])
+    write_nifti(tmp_path / "mri" / "bert" / "b.nii.gz", [thighs(3, legs=1)])
+    (tmp_path / "mri" / "bert" / "notes.txt").write_text("no image")
+    return tmp_path / "mri"
+
+
+def test_every_leg_and_every_case_gets_a_probability_or_a_reason(folder, model_file, tmp_path):
+    out = tmp_path / "out"
+    cases = prediction.write(folder, model_file, out, roi_options=ROI, draw=overlay)
+    legs = pd.read_csv(out / "legs.csv")
+    assert list(legs) == prediction.LEGS
+    anna = legs[legs["case_id"] == "anna"]
+    assert anna["side"].tolist() == ["right", "left"] * 2
+    assert anna["probability"].between(0, 1).all() and (anna["status"] == "included").all()
+    bert = legs[legs["case_id"] == "bert"]
+    assert len(bert) == 2 and bert["probability"].isna().all() and bert["reason"].notna().all()
+    assert (bert["call"] == "no decision").all()
+    by = cases.set_index("case_id")
+    assert np.isclose(by.loc["anna", "probability"], anna["probability"].mean())
+    expected = "dystrophinopathy" if by.loc["anna", "probability"] >= 0.4 else "another disease"
+    assert by.loc["anna", "call"] == expected
+    assert by.loc["bert", "call"] == "no decision" and by.loc["bert", "left_out"] == 2
+    assert STATEMENT in (out / "READ_FIRST.md").read_text()
+
+
+def test_probabilities_are_those_of_the_model_on_the_same_legs(folder, model_file, tmp_path):
+    out = tmp_path / "out"
+    prediction.write(folder, model_file, out, roi_options=ROI, draw=overlay)
+    first = pd.read_csv(out / "legs.csv").iloc[0]
+    image = images.read_slice(folder / "anna" / "a.nii.gz", 0)
+    box = roi.locate_legs(image, **ROI).boxes["right"]
+    assert tuple(first[["row0", "col0", "row1", "col1"]].astype(int)) == box
+    leg = images.crop(image, box, size=PIXELS)
+    ready = networks.preprocess(np.repeat(leg[None, ..., None], 3, axis=-1), "VGG19")
+    model, _ = model_files.load(model_file)
+    assert np.isclose(first["probability"], model.predict(ready, verbose=0)[0, 0], atol=1e-5)
+
+
+def test_overlays_are_pictures_with_the_legs_in_colour(folder, model_file, tmp_path):
+    out = tmp_path / "out"
+    prediction.write(folder, model_file, out, roi_options=ROI, draw=overlay)
+    names = sorted(path.name for path in (out / "overlays").iterdir())
+    assert names == ["anna_anna_a.nii_0.png", "anna_anna_a.nii_1.png"]
+    picture = np.asarray(Image.open(out / "overlays" / names[0]).convert("RGB")).astype(int)
+    assert np.abs(picture[..., 0] - picture[..., 2]).max() > 60, "grey alone shows no leg"
+
+
+def test_files_of_one_case_need_no_folder_of_their_own(folder, model_file, tmp_path):
+    cases = prediction.write(
+        folder / "anna", model_file, tmp_path / "out", roi_options=ROI, draw=overlay
+    )
+    assert cases["case_id"].tolist() == ["anna"] and cases["leg_images"].tolist() == [4]
+
+
+def test_an_empty_or_missing_folder_writes_nothing(model_file, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name, words in (("empty", "holds no file"), ("nowhere", "does not exist")):
+        with pytest.raises(FileNotFoundError, match=words):
+            prediction.write(
+                tmp_path / name, model_file, tmp_path / "out", roi_options=ROI, draw=overlay
+            )
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_card_says_what_has_to_be_known(model_file):
+    card = model_files.read_card(model_file)
+    assert card.data[0] == {"split": "training", "label": 1, "cases": 1, "images": 2}
+    assert card.weights_identity == "random:1" and card.limits == list(model_files.LIMITS)
+    text = model_file.with_suffix(".md").read_text()
+    words = ["Not for clinical use", "random weights", "seed 6, epoch 17", "0.800 (0.600 to 0.900)"]
+    words += ["undefined", "learning rate: 0.0001", card.sha256, *model_files.LIMITS]
+    assert not [word for word in words if word not in text]
+
+
+def copied(model_file, tmp_path):
+    for suffix in (".keras", ".json"):
+        (tmp_path / f"m{suffix}").write_bytes(model_file.with_suffix(suffix).read_bytes())
+    return tmp_path / "m.keras"
+
+
+def test_a_model_that_is_not_that_of_its_card_is_refused(model_file, tmp_path):
+    path = copied(model_file, tmp_path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(model_files.ModelFileError, match="is not the model of its card"):
+        model_files.load(path)
+
+
+def test_a_model_without_a_readable_card_is_refused(model_file, tmp_path):
+    path = copied(model_file, tmp_path)
+    card = path.with_suffix(".json")
+    card.write_text('{"network": 3}')
+    with pytest.raises(model_files.ModelFileError, match=r"m\.json is not a model card"):
+        model_files.load(path)
+    card.unlink()
+    with pytest.raises(model_files.ModelFileError, match=r"has no card m\.json"):
+        model_files.load(path)
+
+
+def test_a_wrong_file_as_model_is_one_clear_error(model_file, tmp_path):
+    path = copied(model_file, tmp_path)
+    path.write_bytes(b"not a model")
+    card = json.loads(path.with_suffix(".json").read_text())
+    card["sha256"] = model_files._sha256(path)
+    path.with_suffix(".json").write_text(json.dumps(card))
+    with pytest.raises(model_files.ModelFileError, match=r"Keras does not load m\.keras safely"):
+        model_files.load(path)
+
+
+def test_code_in_a_model_file_is_not_run(model_file, tmp_path):
+    layers = networks.keras.layers
+    inputs = networks.keras.Input((PIXELS, PIXELS, 3))
+    flow = layers.Lambda(lambda x: x * 2, name="evil")(inputs)
+    path = copied(model_file, tmp_path)
+    networks.keras.Model(inputs, flow).save(path)
+    card = json.loads(path.with_suffix(".json").read_text())
+    card["sha256"] = model_files._sha256(path)
+    path.with_suffix(".json").write_text(json.dumps(card))
+    with pytest.raises(model_files.ModelFileError, match="safely"):
+        model_files.load(path)
+
+
+def test_the_command_prints_the_statement(folder, model_file, tmp_path, monkeypatch, capsys):
+    (tmp_path / "results" / "tiny" / "models").mkdir(parents=True)
+    monkeypatch.setenv("PAPER_RESULTS", str(tmp_path / "results"))
+    for suffix in (".keras", ".json"):
+        target = tmp_path / "results" / "tiny" / "models" / f"resnet50{suffix}"
+        target.write_bytes(model_file.with_suffix(suffix).read_bytes())
+    assert __main__.main(["predict", str(folder), "--profile", "tiny"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(STATEMENT) and "anna" in said
+    assert (tmp_path / "results" / "tiny" / "predict" / "mri" / "cases.csv").is_file()
+    assert __main__.main(["predict", str(folder), "--profile", "tiny", "--model", "none"]) == 1
+    assert "No model models/none.keras" in capsys.readouterr().err
