@@ -19,6 +19,16 @@ from helpers import clustered, delong, paths
 #: What is estimated; value: its truth, as the paper reports ResNet50.
 TRUTH: dict[str, float] = {"sensitivity": 0.895, "specificity": 0.917, "auc": 0.98}
 
+#: The same for a page.
+WHAT = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "auc": "Area under the ROC curve",
+}
+
+#: Between names of methods, which hold commas themselves.
+SEPARATOR = "; "
+
 #: Methods for shares and for areas; value: the name on a page and whether it knows of cases.
 METHODS: dict[str, tuple[str, bool]] = {
     "wald": ("Wald", False),
@@ -324,7 +334,7 @@ def recommend(table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A row for each figure and icc: figure, icc, best (name, or ``none is good``), coverage,
-        error and width (of the closest), closest (name), good (names of all good methods),
+        error and width (of the closest), closest (name), good (names of all good methods, parted by :data:`SEPARATOR`),
         plain (coverage of Wilson's interval, or DeLong's, which take images as independent).
 
     Examples
@@ -350,8 +360,86 @@ def recommend(table: pd.DataFrame) -> pd.DataFrame:
                 "error": first["error"],
                 "width": first["width"],
                 "closest": first["name"],
-                "good": ", ".join(part.loc[good, "name"]),
+                "good": SEPARATOR.join(part.loc[good, "name"]),
                 "plain": plain,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Put the coverages of :func:`simulate` side by side as text, for a page.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`simulate`.
+
+    Returns
+    -------
+    DataFrame
+        A row a figure and method: What, Method, Unit (image or case), then for each correlation
+        coverage with its Monte Carlo error and the mean width, in percent and points.
+
+    Examples
+    --------
+    >>> found = readable(simulate(datasets=20, replicates=50, iccs=(0.8,), seed=1))
+    >>> found.columns.tolist()
+    ['What', 'Method', 'Unit', 'Covers at ICC 0.8', 'Width at ICC 0.8']
+    >>> found.iloc[0].tolist()[:3]
+    ['Sensitivity', 'Wald', 'image']
+    """
+    rows = []
+    for (figure, method), part in table.groupby(["figure", "method"], sort=False):
+        row = {
+            "What": WHAT[figure],
+            "Method": METHODS[method][0],
+            "Unit": "case" if METHODS[method][1] else "image",
+        }
+        for found in part.itertuples():
+            covers = f"{100 * found.coverage:.1f} ± {100 * found.error:.1f} %"
+            row[f"Covers at ICC {found.icc:g}"] = covers
+            row[f"Width at ICC {found.icc:g}"] = f"{100 * found.width:.1f}"
+        rows.append(row)
+    order = {what: place for place, what in enumerate(WHAT.values())}
+    return pd.DataFrame(rows).sort_values(
+        "What", key=lambda what: what.map(order), kind="stable", ignore_index=True
+    )
+
+
+def advice(table: pd.DataFrame) -> pd.DataFrame:
+    """Put what :func:`recommend` finds as text, for a page.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`simulate`.
+
+    Returns
+    -------
+    DataFrame
+        What, ICC, Recommended, Covers, Also good (or the closest where none is good), Images as
+        independent (coverage of Wilson's interval or DeLong's).
+
+    Examples
+    --------
+    >>> advice(simulate(datasets=20, replicates=50, iccs=(0.8,), seed=1))["What"].tolist()
+    ['Sensitivity', 'Specificity', 'Area under the ROC curve']
+    """
+    rows = []
+    for found in recommend(table).itertuples():
+        none = found.best == "none is good"
+        others = [name for name in found.good.split(SEPARATOR) if name and name != found.best]
+        rows.append(
+            {
+                "What": WHAT[found.figure],
+                "ICC": f"{found.icc:g}",
+                "Recommended": found.best,
+                "Covers": "" if none else f"{100 * found.coverage:.1f} ± {100 * found.error:.1f} %",
+                "Also good": f"closest: {found.closest}, {100 * found.coverage:.1f} %"
+                if none
+                else "; ".join(others),
+                "Images as independent": f"{100 * found.plain:.1f} %",
             }
         )
     return pd.DataFrame(rows)
