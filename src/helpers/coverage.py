@@ -334,7 +334,7 @@ def recommend(table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A row for each figure and icc: figure, icc, best (name, or ``none is good``), coverage,
-        error and width (of the closest), closest (name), good (all good ones, see :data:`SEPARATOR`),
+        error and width (of the closest), closest (name), good (all of them, :data:`SEPARATOR`),
         plain (coverage of Wilson's interval, or DeLong's, which take images as independent).
 
     Examples
