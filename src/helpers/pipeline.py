@@ -185,6 +185,7 @@ def stamps_of_book() -> list[str]:
     top = paths.root()
     stamps = {name: staleness.of_file(top / name) for name in ("_config.yml", "_toc.yml")}
     stamps["book"] = staleness.of_folder(top / "book")
+    stamps["benchmarks"] = staleness.of_folder(top / "benchmarks" / "results")
     return _lines(stamps | staleness.of_modules(["helpers.book"]))
 
 
