@@ -278,7 +278,7 @@ def from_table_3(
 def network(measure: str, row: list[Claim]) -> Outcome:
     """Search the whole numbers of images that give all three shares of a row of Table 1."""
     pairs = joint(row)
-    positives, controls = test_images()
+    positives, controls = test_set()
     part = {
         "accuracy": (lambda tp, tn: tp + tn, positives + controls),
         "sensitivity": (lambda tp, tn: tp, positives),
@@ -294,7 +294,7 @@ def network(measure: str, row: list[Claim]) -> Outcome:
 @_named
 def auc_interval(auc: Claim) -> Outcome:
     """Interval of a printed area, were images independent; it says nothing of the area."""
-    low, high = published.hanley_mcneil(auc.value, *test_images())
+    low, high = published.hanley_mcneil(auc.value, *test_set())
     return Outcome(facts={"low": f"{low:.3f}", "high": f"{high:.3f}"})
 
 
@@ -324,7 +324,7 @@ def better_than_doctors(
 @_named
 def reader_accuracy(claim: Claim) -> Outcome:
     """Search the right calls behind a reader's accuracy, of images and of cases."""
-    positives, controls = test_images()
+    positives, controls = test_set()
     n, cases = positives + controls, int(table_2("cases", split="test").readings[0].value)
     found = whole_numbers(claim, n)
     facts = {
@@ -340,7 +340,7 @@ def reader_accuracy(claim: Claim) -> Outcome:
 @_named
 def mean_reader(claim: Claim) -> Outcome:
     """Search the images behind the doctors' sensitivity, of one reader's, all reads, or cases."""
-    positives, _ = test_images()
+    positives, _ = test_set()
     cases = int(table_2("cases", "positive", "test").readings[0].value)
     fit = {n: published.fitting(_printed(claim), n) for n in (positives, 3 * positives, cases)}
     found = whole_numbers(claim, positives)
@@ -358,7 +358,7 @@ def mean_reader(claim: Claim) -> Outcome:
 @_named
 def p_on_images(p: Claim, model: Claim, doctors: Claim) -> Outcome:
     """Every p that a test on independent images can give, for the counts behind the intervals."""
-    positives, _ = test_images()
+    positives, _ = test_set()
     first, second = whole_numbers(model, positives), whole_numbers(doctors, positives)
     bounds = published.largest_p(first, second, positives)
     shares = ({"printed": Printed(c.printed["value"]), "n": positives} for c in (model, doctors))
@@ -380,7 +380,7 @@ def p_on_images(p: Claim, model: Claim, doctors: Claim) -> Outcome:
 @_named
 def p_elsewhere(p: Claim, model: Claim, doctors: Claim) -> Outcome:
     """What it takes for the printed p when readers or cases are the unit."""
-    positives, _ = test_images()
+    positives, _ = test_set()
     cases = int(table_2("cases", "positive", "test").readings[0].value)
     first, second = whole_numbers(model, positives)[0], whole_numbers(doctors, positives)[0]
     tables = published.case_tables(p.printed["value"], cases)
@@ -413,7 +413,7 @@ def p_elsewhere(p: Claim, model: Claim, doctors: Claim) -> Outcome:
 @_named
 def kappa_bounds(kappa: Claim, doctors: list[Claim], hits: Claim) -> Outcome:
     """Bounds on Fleiss' kappa from the readers' right calls, and what a printed kappa implies."""
-    positives, controls = test_images()
+    positives, controls = test_set()
     right = [whole_numbers(c, positives + controls) for c in doctors]
     found = _sum_of_hits(hits)
     sizes = {"positives": positives, "controls": controls}
@@ -570,7 +570,7 @@ def doctors_counts(doctors: list[Claim], hits: Claim) -> tuple[Counts, Counts]:
     tuple of Counts
         Means over readers, so not whole numbers.
     """
-    positives, controls = test_images()
+    positives, controls = test_set()
     tp = whole_numbers(hits, positives)[0]
     right = [whole_numbers(c, positives + controls) for c in doctors]
     means = [sum(numbers[end] for numbers in right) / len(right) for end in (0, -1)]
@@ -608,12 +608,12 @@ def _printed(claim: Claim) -> Printed:
     return Printed(*(claim.printed.get(key) for key in ("value", "low", "high")))
 
 
-def test_images() -> tuple[int, int]:
+def test_set() -> tuple[int, int]:
     """Return the numbers of positive and of control images of the published test set.
 
     Examples
     --------
-    >>> test_images()
+    >>> test_set()
     (228, 420)
     """
     table = cohort.published_table()
@@ -649,7 +649,7 @@ def joint(row: list[Claim]) -> list[tuple[int, int]]:
     -------
     list of tuple of int
     """
-    return _joint_of(tuple(_printed(claim) for claim in row), *test_images())
+    return _joint_of(tuple(_printed(claim) for claim in row), *test_set())
 
 
 @cache
@@ -683,7 +683,7 @@ def _solutions(row: list[Claim]) -> dict[str, str]:
 
 def _sum_of_hits(hits: Claim) -> list[int]:
     """Sums of three readers' true positives whose mean rounds to a number that fits."""
-    positives, _ = test_images()
+    positives, _ = test_set()
     found = whole_numbers(hits, positives)
     return sorted({3 * k + step for k in found for step in (-1, 0, 1)})
 
