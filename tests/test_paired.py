@@ -186,3 +186,18 @@ def test_unknown_tests_and_impossible_counts_are_refused():
         paired.mcnemar(-1, 2)
     with pytest.raises(ValueError, match="no counts of discordant pairs"):
         paired.mcnemar(3, 2, n=4)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_adjustment_is_holms_step_down(p):
+    """Sorted ascending, p times the number of tests left, never falling, at most 1."""
+    order = np.argsort(p, kind="stable")
+    steps = np.array(p)[order] * np.arange(len(p), 0, -1)
+    expected = np.empty(len(p))
+    expected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    assert paired.adjusted(p).tolist() == pytest.approx(expected.tolist())
+
+
+def test_adjustment_leaves_out_what_was_not_tested():
+    assert np.isnan(paired.adjusted([np.nan])).all()
+    assert paired.adjusted([0.02, np.nan])[0] == 0.02
