@@ -181,6 +181,12 @@ def test_a_thousand_data_sets_cost_seconds():
     assert time.process_time() - started < 20
 
 
+def test_with_many_data_sets_a_point_does_not_matter():
+    rows = [("delong", 0.80, 0.02), ("obuchowski", 0.941, 0.03), ("bootstrap", 0.939, 0.03)]
+    found = rows_of(rows, datasets=1_000_000)
+    assert found["good"] == found["best"] == "Obuchowski"
+
+
 def test_pages_show_what_the_table_holds():
     table = coverage.simulate(datasets=50, replicates=50, iccs=(0.0, 0.8), seed=5)
     shown = coverage.readable(table)
