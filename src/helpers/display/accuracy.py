@@ -50,8 +50,7 @@ def measures(table: pd.DataFrame, *, names: dict[str, str]) -> Figure:
 
 
 def roc(
-    printed: pd.DataFrame,
-    accuracies: dict[str, float],
+    raters: pd.DataFrame,
     curve: pd.DataFrame,
     band: pd.DataFrame,
     points: pd.DataFrame,
@@ -63,10 +62,9 @@ def roc(
 
     Parameters
     ----------
-    printed : DataFrame
-        Published raters: rater, kind, measure (sensitivity, specificity), estimate, low, high.
-    accuracies : dict of str to float
-        Printed accuracy of each radiologist; with the share of ill images it is a line.
+    raters : DataFrame
+        Published raters: rater, kind, measure, estimate, low, high. One whose accuracy alone is
+        known becomes a line, given the share of ill images.
     curve : DataFrame
         false_positive_rate and sensitivity of this cohort.
     band : DataFrame
@@ -83,7 +81,7 @@ def roc(
     Figure
     """
     figure, (left, right) = display.figure(ncols=2, height=4.4)
-    _printed_points(left, printed, accuracies, share)
+    _printed_points(left, raters, share)
     left.set_title("The paper (published, recomputed)", loc="left")
     style = {"color": PALETTE["light"], "alpha": 0.35, "linewidth": 0}
     limits = band["false_positive_rate"], band["low"], band["high"]
@@ -250,7 +248,7 @@ def _nested(axis: Axes, rows: pd.DataFrame, places: dict[str, int]) -> None:
         colour = PALETTE[first["evidence"]]
         for row in own.itertuples():
             if np.isfinite(row.low) and np.isfinite(row.high):
-                axis.plot([row.low, row.high], [place] * 2, **_line(own, row.kind, colour))
+                axis.plot([row.low, row.high], [place] * 2, **_line(rows, row.kind, colour))
         face = "white" if first["evidence"] in _PRINTED else colour
         style = {"markersize": 6, "markeredgecolor": colour, "markeredgewidth": 1.5}
         marker = _MARKERS[first["evidence"]]
@@ -268,26 +266,28 @@ def _height(table: pd.DataFrame) -> float:
     return 2.2 + 0.46 * table["rater"].nunique()
 
 
-def _printed_points(
-    axis: Axes, printed: pd.DataFrame, accuracies: dict[str, float], share: float
-) -> None:
+def _printed_points(axis: Axes, raters: pd.DataFrame, share: float) -> None:
     """Crosses for raters whose two measures are known, a line for one with an accuracy only."""
-    for rater, marker in zip(dict.fromkeys(printed["rater"]), "s^D", strict=False):
-        own = printed[printed["rater"] == rater]
+    known = raters.groupby("rater", sort=False)["measure"].agg(set)
+    placed = known[[{"sensitivity", "specificity"} <= measures for measures in known]].index
+    for rater, marker in zip(placed, "s^D", strict=False):
+        own = raters[raters["rater"] == rater]
         _cross(axis, own, marker=marker, colour=PALETTE["published"], face="white")
         style = {"marker": marker, "linestyle": "none", "markerfacecolor": "white"}
         axis.plot([], [], color=PALETTE["published"], label=rater, **style)
+    others = raters[~raters["rater"].isin(placed) & (raters["measure"] == "accuracy")]
+    accuracies = others.drop_duplicates("rater").set_index("rater")["estimate"]
     specificity = np.linspace(0.5, 1, 51)
     for (value, who), style in zip(_by_value(accuracies).items(), ("--", "-.", ":"), strict=False):
         sensitivity = (value - (1 - share) * specificity) / share
         label = f"{who}: somewhere on this line"
         axis.plot(1 - specificity, sensitivity, style, color="#444444", linewidth=1.2, label=label)
-    for handle in _kind_handles(printed):
+    for handle in _kind_handles(raters):
         axis.plot([], [], color=handle.get_color(), label=handle.get_label(), **_thin(handle))
     axis.set(xlim=(0, 0.4), ylim=(0.6, 1))
 
 
-def _by_value(accuracies: dict[str, float]) -> dict[float, str]:
+def _by_value(accuracies: pd.Series) -> dict[float, str]:
     found: dict[float, str] = {}
     for who, value in accuracies.items():
         found[value] = f"{found[value]}, {who}" if value in found else who

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from helpers import readers
+
 
 def number(value: float, *, digits: int = 3) -> str:
     """Format a number with significant digits.
@@ -157,14 +159,7 @@ def routes_to_p(
     return pd.DataFrame([*first, *second], columns=names)
 
 
-def wide(
-    table: pd.DataFrame,
-    *,
-    row: str,
-    title: str,
-    names: Mapping[str, str],
-    digits: int = 3,
-) -> pd.DataFrame:
+def wide(table: pd.DataFrame, *, row: str, title: str, digits: int = 3) -> pd.DataFrame:
     """Put measures side by side, each estimate with its interval.
 
     Parameters
@@ -175,23 +170,74 @@ def wide(
         Column that names the rows.
     title : str
         Title of that column.
-    names : mapping of str to str
-        Measures to show and how to name them.
     digits : int
         Significant digits.
 
     Returns
     -------
     DataFrame
+        The rows' names, then sensitivity, specificity, accuracy.
     """
     shown = []
     for name, rows in table.groupby(row, sort=False):
         own = rows.set_index("measure")
-        cells = {
-            words: with_span(own.loc[measure], digits=digits) for measure, words in names.items()
-        }
+        measures = ("sensitivity", "specificity", "accuracy")
+        cells = {m.capitalize(): with_span(own.loc[m], digits=digits) for m in measures}
         shown.append({title: name} | cells)
     return pd.DataFrame(shown)
+
+
+def agreement(table: pd.DataFrame, *, label: str) -> pd.DataFrame:
+    """Show agreement measured here below the printed kappa.
+
+    Parameters
+    ----------
+    table : DataFrame
+        raters, measure, estimate, low, high.
+    label : str
+        Evidence label of this cohort.
+
+    Returns
+    -------
+    DataFrame
+        Who, Evidence, Measure, Estimate, 95 % interval, Word (for kappa, after Landis and Koch).
+    """
+    printed = readers.PUBLISHED_KAPPA
+    first = ("three radiologists", "published", "Fleiss' kappa", f"{printed:.3f}", "not printed")
+    shown = [(*first, readers.kappa_word(printed))]
+    for row in table.itertuples():
+        word = readers.kappa_word(row.estimate) if "kappa" in row.measure else "–"
+        limits = span(row.low, row.high)
+        shown.append((row.raters, label, row.measure, number(row.estimate), limits, word))
+    names = ["Who", "Evidence", "Measure", "Estimate", "95 % interval", "Landis and Koch"]
+    return pd.DataFrame(shown, columns=names)
+
+
+def against(table: pd.DataFrame) -> pd.DataFrame:
+    """Show the network less each reader, with the reason where nothing is tested.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`helpers.readers.against_model` returns it.
+
+    Returns
+    -------
+    DataFrame
+    """
+    return pd.DataFrame(
+        {
+            "Reader": table["rater"],
+            "Measure": table["measure"].str.capitalize(),
+            "Difference": [number(value, digits=2) for value in table["difference"]],
+            "95 % interval": [
+                span(low, high, digits=2)
+                for low, high in zip(table["low"], table["high"], strict=True)
+            ],
+            "p": [p_text(value) for value in table["p"]],
+            "Test, or why none": table["reason"].where(table["reason"] != "", table["method"]),
+        }
+    )
 
 
 def subtypes(table: pd.DataFrame) -> pd.DataFrame:
