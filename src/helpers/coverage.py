@@ -368,7 +368,9 @@ def recommend(table: pd.DataFrame) -> pd.DataFrame:
                 "plain": plain,
             }
         )
-    return pd.DataFrame(rows)
+    order = list(TRUTH)
+    ranked = sorted(rows, key=lambda row: (order.index(row["figure"]), row["icc"]))
+    return pd.DataFrame(ranked)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
