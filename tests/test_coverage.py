@@ -200,3 +200,13 @@ def test_pages_show_what_the_table_holds():
     none = (found["best"] == "none is good").to_numpy()
     assert (advised.loc[none, "Also good"].str.startswith("closest: ")).all()
     assert (advised.loc[none, "Covers"] == "").all()
+
+
+def test_tables_of_the_page_are_those_of_the_study(tmp_path, monkeypatch):
+    table = coverage.simulate(datasets=30, replicates=30, seed=9)
+    monkeypatch.setattr(coverage, "study", lambda: table)
+    coverage.write_tables(tmp_path)
+    found = pd.read_csv(tmp_path / "statistics_coverage.csv", dtype=str)
+    assert found.to_numpy().tolist() == coverage.readable(table).to_numpy().tolist()
+    best = pd.read_csv(tmp_path / "statistics_coverage_best.csv", dtype=str, keep_default_na=False)
+    assert best.to_numpy().tolist() == coverage.advice(table).to_numpy().tolist()

@@ -21,7 +21,7 @@ from pathlib import Path
 import nbformat
 from bs4 import BeautifulSoup
 
-from helpers import benchmarks, book_pages, claims, ledger, paths, record
+from helpers import benchmarks, book_pages, claims, coverage, ledger, paths, record
 from helpers.book_checks import contents, verify
 
 LINES_OF_LOG = 25
@@ -139,6 +139,7 @@ def stage(profile_name: str) -> Path:
     _write_rows(source / "tables" / "book_runs.csv", _run_rows(notebooks))
     _write_rows(source / "tables" / "book_versions.csv", _version_rows())
     benchmarks.write_tables(source / "tables")
+    coverage.write_tables(source / "tables")
     return source
 
 
