@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
@@ -90,6 +90,7 @@ def test_mid_p_by_counting_every_outcome(b, c):
     assert paired.mcnemar(b, c, method="mid-p").p == pytest.approx(min(2 * tail, 1))
 
 
+@settings(max_examples=40)
 @given(PAIRS)
 def test_one_image_a_case_comes_down_to_mcnemar(cases):
     first, second, _ = unpack(cases)
@@ -103,6 +104,7 @@ def test_one_image_a_case_comes_down_to_mcnemar(cases):
     assert table.loc["eliasziw", "statistic"] == pytest.approx(plain)
 
 
+@settings(max_examples=40)
 @given(PAIRS, st.integers(2, 4))
 def test_repeating_every_image_leaves_the_clustered_tests(cases, times):
     one = unpack(cases)
@@ -115,6 +117,7 @@ def test_repeating_every_image_leaves_the_clustered_tests(cases, times):
         assert ratio == pytest.approx(times)
 
 
+@settings(max_examples=40)
 @given(PAIRS)
 def test_swapping_the_raters_turns_the_sign_only(cases):
     first, second, case = unpack(cases)
@@ -123,6 +126,7 @@ def test_swapping_the_raters_turns_the_sign_only(cases):
     assert one["p"].tolist() == pytest.approx(other["p"].tolist())
 
 
+@settings(max_examples=40)
 @given(PAIRS)
 @example([[(1, 0)] * 3, [(1, 0)] * 2])
 @example([[(1, 0), (0, 1)], [(1, 1)]])
