@@ -98,7 +98,7 @@ def test_a_tilted_contact_is_followed_where_a_straight_column_would_cut_a_leg():
     }
     pair = drawn["right"] | drawn["left"]
     image = SliceImage(100.0 * pair, (1.0, 1.0))
-    found = roi.locate_legs(image, **CHOICES)
+    found = roi.locate_legs(image, **CHOICES, threshold=50)
     assert found.boxes and found.seam is not None
     for side in roi.SIDES:
         assert roi_truth.share_inside(drawn[side], found.boxes[side]) > 0.98
@@ -206,7 +206,7 @@ def test_windows_from_blocks_are_those_of_every_pixel(results, state):
         drawn = thigh.draw_slice(case, index, matrix=512)
         image = SliceImage(drawn.image, (drawn.pixel_mm,) * 2)
         fast, full = (
-            roi.locate_legs(image, **CHOICES | {"working_mm": size}) for size in (3.0, 0.1)
+            roi.locate_legs(image, **CHOICES | {"working_mm": size}) for size in (2.5, 0.1)
         )
         assert fast.step != (1, 1) and full.step == (1, 1)
         for side, inner in (("right", 3), ("left", 1)):

@@ -27,7 +27,7 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -195,6 +195,61 @@ def locate_legs(
     return Located(*shown, boxes, "")
 
 
+def at_thresholds(
+    image: SliceImage, factors: Sequence[float], **parameters: float
+) -> list[Located]:
+    """Locate the legs once for each threshold.
+
+    Parameters
+    ----------
+    image : SliceImage
+        The slice.
+    factors : sequence of float
+        Thresholds as multiples of Otsu's, both above the darkest block.
+    **parameters : float
+        Parameters of :func:`locate_legs`.
+
+    Returns
+    -------
+    list of Located
+        In the order of the factors.
+    """
+    found = locate_legs(image, **parameters)
+    lowest = float(found.smoothed.min())
+    return [
+        locate_legs(image, **parameters, threshold=lowest + factor * (found.threshold - lowest))
+        for factor in factors
+    ]
+
+
+def threshold_table(
+    names: Sequence[str], found: Sequence[Sequence[Located]], factors: Sequence[float]
+) -> pd.DataFrame:
+    """Return what each threshold gave for each slice.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Slices.
+    found : sequence of sequence of Located
+        For each slice, from :func:`at_thresholds`.
+    factors : sequence of float
+        Thresholds as multiples of Otsu's.
+
+    Returns
+    -------
+    DataFrame
+        slice_id, times_otsu, threshold, neck_fraction, outcome.
+    """
+    rows = [
+        (name, factor, one.threshold, one.neck_fraction, one.reason or "two legs")
+        for name, several in zip(names, found, strict=True)
+        for factor, one in zip(factors, several, strict=True)
+    ]
+    columns = ["slice_id", "times_otsu", "threshold", "neck_fraction", "outcome"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def block_means(pixels: np.ndarray, step: tuple[int, int]) -> np.ndarray:
     """Return the mean of each whole block of pixels.
 
@@ -325,13 +380,9 @@ def darkest_seam(joined: np.ndarray, signal: np.ndarray) -> np.ndarray:
     >>> darkest_seam(joined, np.array([[9, 9, 0, 0, 9, 9], [9, 9, 5, 3, 9, 9], [9, 9, 0, 0, 9, 9]]))
     array([3, 3, 3])
     """
-    profile = joined.sum(axis=0)
-    columns = np.arange(len(profile))
-    middle = np.average(columns, weights=profile)
-    start, stop = (
-        round(np.average(columns, weights=profile * half))
-        for half in (columns < middle, columns >= middle)
-    )
+    area = np.cumsum(joined.sum(axis=0))
+    # A quarter of the area lies to the left of the middle of the left half.
+    start, stop = np.searchsorted(area, [area[-1] / 4, area[-1] * 3 / 4])
     between = (slice(None), slice(start, stop + 1))
     # Least height first: dark tissue saves less than going round to it costs.
     bright = np.clip(signal[between] / max(np.median(signal[joined]), 1e-9), 0, 1)
@@ -581,6 +632,62 @@ def locate_all(
         file.unlink()
     found = [_read_shard(file) for file in files]
     return pd.concat(found, ignore_index=True) if found else _table([])
+
+
+def examples(located: pd.DataFrame) -> pd.DataFrame:
+    """Return an easy slice, one whose legs touch and were cut, and one that was left out.
+
+    Parameters
+    ----------
+    located : DataFrame
+        From :func:`locate_all`.
+
+    Returns
+    -------
+    DataFrame
+        One row a slice, with ``title``; fewer rows where there is no such slice. Touching is
+        the longest contact that was cut; left out is the shortest that was not.
+    """
+    slices = located.drop_duplicates("slice_id").sort_values("neck_fraction", kind="stable")
+    included = slices[slices["status"] == "included"]
+    chosen = {
+        "easy": included[included["neck_fraction"] == 0].head(1),
+        "touching": included[included["neck_fraction"] > 0].tail(1),
+        "too broad": slices[slices["reason"] == NOT_SEPARABLE].head(1),
+    }
+    return pd.concat([row.assign(title=title) for title, row in chosen.items()])
+
+
+def thumbnails(rows: pd.DataFrame, *, folder: Path, width: int = 128) -> list[np.ndarray]:
+    """Return small pictures of slices, one at a time in memory.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        file, frame.
+    folder : Path
+        Folder that relative file names start from.
+    width : int
+        Columns of a picture, at most twice as many.
+
+    Returns
+    -------
+    list of ndarray of uint8
+        From the lowest value of a slice to its 99.5th percentile; empty where a file cannot be
+        read.
+    """
+    pictures = []
+    for row in rows.itertuples():
+        try:
+            image = images.read_slice(Path(folder) / row.file, int(row.frame))
+        except images.UnreadableImage:
+            pictures.append(np.zeros((1, 1), np.uint8))
+            continue
+        step = max(1, image.pixels.shape[1] // width)
+        means = block_means(image.pixels, (step, step))
+        low, high = means.min(), max(np.percentile(means, 99.5), means.min() + 1e-9)
+        pictures.append((np.clip((means - low) / (high - low), 0, 1) * 255).astype(np.uint8))
+    return pictures
 
 
 def exclusions(table: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:

@@ -28,6 +28,10 @@ COMPARED = [
     *("image_id", "case_id", "slice_id", "side", "slice_position_mm"),
     *("separable", "touching", "contact_share", "included", "overlap", "covered"),
 ]
+#: Where no truth is known.
+NOTHING = pd.Series(
+    {"estimate": np.nan, "low": np.nan, "high": np.nan, "method": "none: no truth", "n": 0}
+)
 #: Slices within this distance of mid-thigh are at the level "middle", mm.
 LEVEL_MM = 30.0
 
@@ -81,6 +85,32 @@ def share_inside(leg: np.ndarray, box: Box) -> float:
     return float(held / leg.sum()) if leg.any() else np.nan
 
 
+def scores(leg: np.ndarray, box: Box) -> dict[str, float]:
+    """Return how well a window holds a leg.
+
+    Parameters
+    ----------
+    leg : ndarray of bool, shape (rows, columns)
+        True pixels of the leg.
+    box : tuple of int
+        The window: row0, col0, row1, col1, half-open.
+
+    Returns
+    -------
+    dict
+        overlap, with the smallest rectangle that holds the leg; covered, see
+        :func:`share_inside`.
+
+    Examples
+    --------
+    >>> scores(np.pad(np.ones((2, 4), dtype=bool), 1), (1, 1, 3, 4))
+    {'overlap': 0.75, 'covered': 0.75}
+    """
+    rows, columns = (np.flatnonzero(leg.any(axis=axis)) for axis in (1, 0))
+    true = (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
+    return {"overlap": float(overlap(box, true)), "covered": share_inside(leg, box)}
+
+
 def read_truth(folder: Path) -> pd.DataFrame:
     """Return the true boxes of a synthetic cohort; no row for the author's own images.
 
@@ -120,14 +150,17 @@ def against_truth(table: pd.DataFrame, truth: pd.DataFrame, *, folder: Path) -> 
         included; overlap with the true box, and covered, the share of the true leg's pixels
         inside the window, both NaN where excluded.
     """
-    joined = table.merge(truth, on=["slice_id", "side"], suffixes=("", "_true"))
-    scores = [
-        score
-        for slice_id, pair in joined.groupby("slice_id", sort=False)
-        for score in _scores(pair, _truth_folder(folder) / f"{slice_id}.npz")
-    ]
+    names = ["slice_id", "side", "separable", "touching", "contact_share"]
+    joined = table.merge(truth[names], on=["slice_id", "side"])
     joined["included"] = (joined["status"] == "included").astype(int)
-    joined[["overlap", "covered"]] = np.array(scores, dtype=float).reshape(-1, 2)
+    joined[["overlap", "covered"]] = np.nan
+    for slice_id, pair in joined[joined["included"] == 1].groupby("slice_id"):
+        with np.load(_truth_folder(folder) / f"{slice_id}.npz", allow_pickle=False) as arrays:
+            leg = arrays["leg"]
+        for row in pair.itertuples():
+            box = tuple(int(getattr(row, name)) for name in BOX)
+            found = scores(leg == SIDES.index(row.side) + 1, box)
+            joined.loc[row.Index, list(found)] = list(found.values())
     return joined[COMPARED]
 
 
@@ -238,22 +271,46 @@ def accuracy_shown(table: pd.DataFrame) -> pd.DataFrame:
     return shown.reset_index().drop(columns="by")
 
 
+def headline(table: pd.DataFrame, compared: pd.DataFrame) -> dict[str, dict]:
+    """Return the numbers that prose quotes, with intervals by case.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`accuracy_by`.
+    compared : DataFrame
+        From :func:`against_truth`.
+
+    Returns
+    -------
+    dict
+        Key to the arguments of :meth:`helpers.record.Run.number`; NaN where no truth is known.
+    """
+    names = dict(
+        zip(("overlap.median", "overlap.low", "decided.right", "inside"), MEASURES, strict=True)
+    )
+    overall = table[table["by"] == "all"].set_index("measure")
+    found = {}
+    for key, measure in names.items():
+        row = overall.loc[measure] if measure in overall.index else NOTHING
+        found[key] = _number(row, percent=not key.startswith("overlap"), n=row["n"])
+    for key, separable in (("separable.kept", 1), ("pressed.excluded", 0)):
+        legs = compared[compared["separable"] == separable]
+        hit = (legs["included"] == separable).astype(int)
+        share = pd.Series(_share_by_case(hit, legs["case_id"])._asdict())
+        found[key] = _number(share, percent=True, n=len(legs))
+    return found
+
+
+def _number(row: pd.Series, *, percent: bool, n: int) -> dict:
+    limits = {"value": row["estimate"], "low": row["low"], "high": row["high"]}
+    digits = 1 if percent else 3
+    about = {"method": row["method"], "unit": "leg image", "n": int(n)}
+    return limits | about | {"percent": percent, "digits": digits}
+
+
 def _truth_folder(folder: Path) -> Path:
     return Path(folder) / "cohort" / "thigh" / "truth"
-
-
-def _scores(pair: pd.DataFrame, outlines: Path) -> list[tuple[float, float]]:
-    """Return overlap and covered share of the legs of one slice."""
-    if not (pair["status"] == "included").any():
-        return [(np.nan, np.nan)] * len(pair)
-    with np.load(outlines, allow_pickle=False) as arrays:
-        leg = arrays["leg"]
-    found = pair[BOX].to_numpy(dtype=int)
-    true = pair[[f"{name}_true" for name in BOX]].to_numpy(dtype=int)
-    return [
-        (overlap(box, of), share_inside(leg == SIDES.index(side) + 1, box))
-        for box, of, side in zip(found, true, pair["side"], strict=True)
-    ]
 
 
 def _share_by_case(hit: pd.Series, case: pd.Series) -> inference.Interval:
