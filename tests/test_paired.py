@@ -192,6 +192,7 @@ def test_unknown_tests_and_impossible_counts_are_refused():
         paired.mcnemar(3, 2, n=4)
 
 
+@settings(max_examples=15)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_adjustment_is_holms_step_down(p):
     """Sorted ascending, p times the number of tests left, never falling, at most 1."""
