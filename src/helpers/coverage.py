@@ -338,15 +338,13 @@ def study() -> pd.DataFrame:
 
 
 def write_tables(folder: Path) -> None:
-    """Write the tables of the book's page on statistics.
+    """Write the table of the book's page on statistics.
 
     Parameters
     ----------
     folder : Path
-        ``tables`` of the staged book; gets ``statistics_coverage.csv`` and
-        ``statistics_coverage_best.csv``.
+        ``tables`` of the staged book; gets ``statistics_coverage_best.csv``.
     """
-    readable(study()).to_csv(folder / "statistics_coverage.csv", index=False)
     advice(study()).to_csv(folder / "statistics_coverage_best.csv", index=False)
 
 
@@ -414,13 +412,13 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A row a figure and method: What, Method, Unit (image or case), then for each correlation
-        coverage with its Monte Carlo error and the mean width, in percent and points.
+        coverage ± its Monte Carlo error, and in brackets the mean width in percentage points.
 
     Examples
     --------
     >>> found = readable(simulate(datasets=20, replicates=50, iccs=(0.8,), seed=1))
     >>> found.columns.tolist()
-    ['What', 'Method', 'Unit', 'Covers at ICC 0.8', 'Width at ICC 0.8']
+    ['What', 'Method', 'Unit', 'ICC 0.8']
     >>> found.iloc[0].tolist()[:3]
     ['Sensitivity', 'Wald', 'image']
     """
@@ -433,8 +431,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         }
         for found in part.itertuples():
             covers = f"{100 * found.coverage:.1f} ± {100 * found.error:.1f} %"
-            row[f"Covers at ICC {found.icc:g}"] = covers
-            row[f"Width at ICC {found.icc:g}"] = f"{100 * found.width:.1f}"
+            row[f"ICC {found.icc:g}"] = f"{covers} ({100 * found.width:.1f})"
         rows.append(row)
     order = {what: place for place, what in enumerate(WHAT.values())}
     return pd.DataFrame(rows).sort_values(
