@@ -83,8 +83,8 @@ def discordant(first: ArrayLike, second: ArrayLike, case: ArrayLike) -> pd.DataF
     >>> discordant([1, 1, 0], [0, 1, 1], ["x", "x", "y"]).to_numpy().tolist()
     [[1, 1, 0, 0, 2], [0, 0, 1, 0, 1]]
     """
-    codes, cases = clustered._codes(case)
-    first, second = (clustered._hits(rater, codes.size) for rater in (first, second))
+    codes, cases = clustered.case_codes(case)
+    first, second = (clustered.checked_hits(rater, codes.size) for rater in (first, second))
     cells = {
         "both": first * second,
         "b": first * (1 - second),
