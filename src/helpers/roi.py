@@ -64,7 +64,7 @@ SMALLER_LEG = 0.5
 #: Gaps between legs that are narrower cannot be seen; those up to the second tell where a
 #: contact ends, mm; assumptions.
 GAP_MM = (3.0, 12.0)
-#: A row of the seam costs 1 in a leg and nothing in air. In bright tissue it costs this more,
+#: A row of the seam costs 1 in a leg and nothing in air. Where it is bright it costs this more,
 DARKNESS = 0.2
 #: and where it moves to the next column this more; assumptions.
 ASIDE = 0.3
@@ -92,7 +92,8 @@ class Located:
         0 outside, 1 the leg on the left of the image, 2 that on its right; one value 1 for
         legs that could not be separated.
     seam : ndarray of int, shape (rows,), or None
-        Column of the cut in each row, where one connected part was cut or would be.
+        Column of the cut in each row, where one connected part was cut or would be, or of the
+        way between two parts that come close; no window crosses it.
     neck_fraction : float
         Height over which the legs are in contact, over that of the higher leg; 0 for legs
         apart, NaN where two legs were not found.
@@ -176,6 +177,8 @@ def locate_legs(
         areas = np.bincount(legs.ravel())[1:]
         reason = UNEQUAL if areas.min() < SMALLER_LEG * areas.max() else ""
         reason = reason if neck <= neck_fraction_max else NOT_SEPARABLE
+        if seam is None and gaps.min(initial=np.inf) < GAP_MM[1]:
+            seam = darkest_seam(legs > 0, smoothed)
     legs = parts if reason else legs
     shown = (step, smoothed, threshold, foreground, filled, legs, seam, neck)
     if reason:
@@ -386,7 +389,7 @@ def darkest_seam(joined: np.ndarray, signal: np.ndarray) -> np.ndarray:
     between = (slice(None), slice(start, stop + 1))
     # Least height first: dark tissue saves less than going round to it costs.
     bright = np.clip(signal[between] / max(np.median(signal[joined]), 1e-9), 0, 1)
-    return start + _cheapest_path(joined[between] * (1 + DARKNESS * bright))
+    return start + _cheapest_path(joined[between] + DARKNESS * bright)
 
 
 def gaps_mm(
