@@ -97,8 +97,8 @@ def _check(profile: Profile, options: argparse.Namespace) -> int:
     lines, changed = ledger.report(profile.name)
     print(*lines, sep="\n")
     if changed:
-        where = "book/claims.yml (what is printed) and book/expected_verdicts.csv (what is expected)"
-        print(*changed, f"See {where}.", sep="\n", file=sys.stderr)
+        where = "Printed numbers: book/claims.yml. Expected: book/expected_verdicts.csv."
+        print(*changed, where, sep="\n", file=sys.stderr)
     return 1 if changed else 0
 
 
