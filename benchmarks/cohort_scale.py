@@ -116,11 +116,9 @@ def measure(name: str, fractions: tuple[float, float]) -> list[dict]:
         cohort = Path(temporary) / "bench" / "cohort" / "thigh"
         slices = len(pd.read_csv(cohort / "slices.csv"))
         cases = len(pd.read_csv(cohort / "cases.csv"))
-        located = pd.read_csv(Path(temporary) / "bench" / "images.csv")
     walls, processors, peaks = zip(*measured.values(), strict=True)
     measured["both"] = (sum(walls), sum(processors), max(peaks))
-    kept = int((located.status == "included").sum())
-    about = {"size": name, "cases": cases, "slices": slices, "leg_images_kept": kept}
+    about = {"size": name, "cases": cases, "slices": slices}
     return [
         about | {"step": step, "wall_seconds": wall, "cpu_seconds": cpu, "peak_gib": peak}
         for step, (wall, cpu, peak) in measured.items()
