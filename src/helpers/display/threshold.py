@@ -114,8 +114,10 @@ def widget(
     )
     return (
         f'<div class="roi-threshold" id="{name}"><style>{_STYLE}</style>'
-        f'<div class="controls" hidden><label>Threshold: <output>{data["texts"][otsu]}</output>'
-        f'<input type="range" min="0" max="{len(factors) - 1}" step="1" value="{otsu}"></label>'
+        f'<div class="controls" hidden><label for="{name}-slider">'
+        f"Threshold</label>: <output>{data['texts'][otsu]}</output>"
+        f'<input type="range" id="{name}-slider" min="0" max="{len(factors) - 1}" step="1" '
+        f'value="{otsu}">'
         '<button type="button">Back to Otsu\'s threshold</button></div>'
         f'<div class="panels">{panels}</div>'
         "<noscript><p>Without scripts the slices are shown at Otsu's threshold.</p></noscript>"
