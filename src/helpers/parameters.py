@@ -118,6 +118,12 @@ class Readers(_Section):
     reads_csv: str = Field(description="file of your readers' calls; empty = simulated readers")
 
 
+class Coverage(_Section):
+    """How exactly the coverage of intervals is measured."""
+
+    coverage_datasets: Count = Field(description="simulated data sets for each correlation")
+
+
 class DystoniaNet(_Section):
     """The 3-D network; its sizes are not published and are assumptions here."""
 
@@ -158,6 +164,7 @@ class Profile(_Section):
     backbones: Backbones
     training: Training
     readers: Readers
+    coverage: Coverage
     dystonianet: DystoniaNet
     maps: Maps
 
@@ -169,7 +176,7 @@ NOTEBOOK_SECTIONS: dict[str, tuple[str, ...]] = {
     "03_backbone_comparison": ("backbones", "training"),
     "04_resnet50_training": ("backbones", "training"),
     "05_reader_comparison": ("readers",),
-    "06_dmd_bmd_breakdown": (),
+    "06_dmd_bmd_breakdown": ("coverage",),
     "07_dystonianet": ("dystonianet",),
     "08_cam_visualization": ("maps",),
 }

@@ -199,7 +199,7 @@ def severity(images: pd.DataFrame, shares: pd.DataFrame, *, threshold: float = 0
     images : DataFrame
         One row a leg image: group, fat_fraction (0 to 1), probability.
     shares : DataFrame
-        group (range of fat fraction), n, estimate, low, high.
+        group (range of fat fraction), cases, n, estimate, low, high.
     threshold : float
         Called dystrophinopathy from this probability on.
 
@@ -207,7 +207,7 @@ def severity(images: pd.DataFrame, shares: pd.DataFrame, *, threshold: float = 0
     -------
     Figure
     """
-    figure, (left, right) = display.figure(ncols=2, height=3.0)
+    figure, (left, right) = display.figure(ncols=2, height=3.4)
     colours = (PALETTE["control"], PALETTE["dystrophinopathy"], PALETTE["accent"])
     groups = dict(zip(("other disease", "DMD", "BMD"), colours, strict=True))
     for (group, colour), marker in zip(groups.items(), ".o^", strict=True):
@@ -219,10 +219,51 @@ def severity(images: pd.DataFrame, shares: pd.DataFrame, *, threshold: float = 0
     left.set(xlim=(0, 100), ylim=(-0.03, 1.03))
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3)
     _dots(right, shares.assign(evidence="phantom"), [-n for n in range(len(shares))])
-    labels = [f"{row.group}  (n = {row.n})" for row in shares.itertuples()]
+    labels = [f"{row.group}\n{row.n} images, {row.cases} people" for row in shares.itertuples()]
     right.set_yticks([-n for n in range(len(shares))], labels)
-    right.set_title("By fat fraction of the leg", loc="left")
+    right.set_title("DMD and BMD by fat fraction of the leg", loc="right")
     right.set(xlabel="Sensitivity", xlim=(-0.02, 1.02), ylim=(0.6 - len(shares), 0.6))
+    return figure
+
+
+def coverage(table: pd.DataFrame, *, names: dict[str, str]) -> Figure:
+    """Draw how often intervals that claim 95 % hold the truth.
+
+    Parameters
+    ----------
+    table : DataFrame
+        figure, name (method), clustered (whether it knows of people), icc, coverage, error.
+    names : dict of str to str
+        Panel title by figure, in order.
+
+    Returns
+    -------
+    Figure
+        One panel a figure, one row a method, one mark a correlation; bars are Monte Carlo error.
+    """
+    figure, axes = display.figure(ncols=len(names), height=4.6, sharey=True)
+    methods = table.drop_duplicates("name").sort_values("clustered", kind="stable")
+    places = {name: -place for place, name in enumerate(methods["name"])}
+    correlations = sorted(table["icc"].unique())
+    colours = (PALETTE["published"], PALETTE["light"], PALETTE["dystrophinopathy"])
+    for axis, (kind, title) in zip(axes, names.items(), strict=True):
+        own = table[table["figure"] == kind]
+        styles = zip(correlations, colours, "o^s", (0.22, 0.0, -0.22), strict=False)
+        for icc, colour, marker, shift in styles:
+            rows = own[own["icc"] == icc]
+            y = [places[name] + shift for name in rows["name"]]
+            options = {"fmt": marker, "color": colour, "markersize": 5, "elinewidth": 1.4}
+            errors = 1.96 * rows["error"]
+            axis.errorbar(rows["coverage"], y, xerr=errors, label=f"{icc:g}", **options)
+        axis.axvline(table["level"].iloc[0], color="#444444", linewidth=1)
+        axis.axhline(0.5 - (~methods["clustered"]).sum(), color="#999999", linewidth=0.8)
+        axis.set(title=title, xlabel="Coverage", xlim=(min(0.5, own["coverage"].min()), 1))
+        axis.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes[0].set_yticks(list(places.values()), list(places))
+    axes[0].set_ylim(0.6 - len(places), 0.6)
+    handles, labels = axes[0].get_legend_handles_labels()
+    title = "Correlation of one person's images"
+    figure.legend(handles, labels, title=title, loc="outside lower center", ncols=3)
     return figure
 
 

@@ -267,6 +267,94 @@ def subtypes(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def subtypes_here(table: pd.DataFrame) -> pd.DataFrame:
+    """Show three tests of DMD against BMD on a cohort.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`helpers.subtypes.compare` returns it.
+
+    Returns
+    -------
+    DataFrame
+    """
+    renamed = table.rename(columns={"difference": "estimate"})
+    return pd.DataFrame(
+        {
+            "Unit": table["unit"],
+            "Test": table["test"],
+            "DMD": _share_of(table["dmd"], table["n_dmd"]),
+            "BMD": _share_of(table["bmd"], table["n_bmd"]),
+            "DMD less BMD": [with_span(row, digits=2) for _, row in renamed.iterrows()],
+            "p": [p_text(value) for value in table["p"]],
+        }
+    )
+
+
+def case_mix(columns: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Put sensitivities in several mixes of DMD and BMD side by side.
+
+    Parameters
+    ----------
+    columns : mapping of str to DataFrame
+        Results of :func:`helpers.reanalysis.standardised` by the column's title.
+
+    Returns
+    -------
+    DataFrame
+        Mix, BMD among positives, then the columns.
+    """
+    first = next(iter(columns.values()))
+    shown = {
+        "Mix of": first["mix"],
+        "BMD among positives": [f"{100 * share:.1f} %" for share in first["share_bmd"]],
+    }
+    shown |= {
+        title: [with_span(row) for _, row in table.iterrows()] for title, table in columns.items()
+    }
+    return pd.DataFrame(shown)
+
+
+def shares(table: pd.DataFrame, *, group: str = "Group") -> pd.DataFrame:
+    """Show the share called dystrophinopathy in groups of images.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`helpers.subtypes.shares` returns it.
+    group : str
+        Title of the first column.
+
+    Returns
+    -------
+    DataFrame
+    """
+    return pd.DataFrame(
+        {
+            group: table["group"].astype(str),
+            "People": table["cases"],
+            "Images": table["n"],
+            "Called": table["called"],
+            "Share (95 % interval)": [_share(row) for _, row in table.iterrows()],
+            "Interval": table["method"],
+        }
+    )
+
+
+def _share(row: pd.Series) -> str:
+    if not np.isfinite(row["estimate"]):
+        return "undefined"
+    limits = np.array([row["low"], row["high"]], dtype=float)
+    known = f" ({limits[0]:.2f} to {limits[1]:.2f})" if np.isfinite(limits).all() else ""
+    return f"{row['estimate']:.2f}{known}"
+
+
+def _share_of(shares_of: pd.Series, n: pd.Series) -> list[str]:
+    pairs = zip(shares_of, n, strict=True)
+    return [f"{number(p, digits=2)} of {size:.0f}" if p == p else "undefined" for p, size in pairs]
+
+
 def _column(correlation: float) -> str:
     return "Interval, independent (0)" if correlation == 0 else f"Interval, {correlation:g} assumed"
 
