@@ -52,7 +52,7 @@ COLUMNS = [
 BOX = ["row0", "col0", "row1", "col1"]
 NOT_SEPARABLE = "legs touch too broadly to be cut"
 UNEQUAL = "parts differ too much in size to be two legs"
-NO_LEGS = "no part is large enough to be a leg"
+NO_LEGS = "no two parts are large enough to be legs"
 UNREADABLE = "file cannot be read"
 
 NO_VALUE = {name: [""] for name in (*BOX, "slice_position_mm", "neck_fraction")}
@@ -169,7 +169,7 @@ def locate_legs(
     parts = largest_parts(filled, leg_share_min=leg_share_min)
     seam = darkest_seam(parts > 0, smoothed) if parts.max() == 1 else None
     legs = without_appendages(parts if seam is None else _cut(parts, seam), block)
-    neck, reason = np.nan, NO_LEGS if parts.max() == 0 else NOT_SEPARABLE
+    neck, reason = np.nan, NO_LEGS
     if legs.max() == 2:
         gaps = gaps_mm(legs, smoothed, threshold=threshold, block_mm=block)
         height = max((legs == number).any(axis=1).sum() for number in (1, 2)) * block[0]

@@ -183,7 +183,7 @@ def _contact(found: Located) -> str:
 def _why(row) -> str:
     words = {
         "legs touch too broadly to be cut": "contact",
-        "no part is large enough to be a leg": "no leg",
+        "no two parts are large enough to be legs": "no two legs",
         "parts differ too much in size to be two legs": "unequal parts",
         "file cannot be read": "not readable",
     }
