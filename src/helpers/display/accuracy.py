@@ -219,7 +219,9 @@ def severity(images: pd.DataFrame, shares: pd.DataFrame, *, threshold: float = 0
     left.set(xlim=(0, 100), ylim=(-0.03, 1.03))
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3)
     _dots(right, shares.assign(evidence="phantom"), [-n for n in range(len(shares))])
-    labels = [f"{row.group}\n{row.n} images, {row.cases} people" for row in shares.itertuples()]
+    people = ["person" if cases == 1 else "people" for cases in shares["cases"]]
+    rows = zip(shares.itertuples(), people, strict=True)
+    labels = [f"{row.group}\n{row.n} images, {row.cases} {word}" for row, word in rows]
     right.set_yticks([-n for n in range(len(shares))], labels)
     right.set_title("DMD and BMD by fat fraction of the leg", loc="right")
     right.set(xlabel="Sensitivity", xlim=(-0.02, 1.02), ylim=(0.6 - len(shares), 0.6))
