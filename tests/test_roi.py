@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,18 @@ import pytest
 from bs4 import BeautifulSoup
 from scipy import ndimage
 
-from helpers import cohort, features, images, networks, parameters, paths, roi, roi_truth, training
+from helpers import (
+    cohort,
+    explanation,
+    features,
+    images,
+    networks,
+    parameters,
+    paths,
+    roi,
+    roi_truth,
+    training,
+)
 from helpers.display import roi as display_roi
 from helpers.display import threshold as display_threshold
 from helpers.images import SliceImage
@@ -275,6 +287,22 @@ def test_a_stopped_run_goes_on_and_a_changed_one_starts_anew(results, tmp_path, 
     roi.locate_all(slices, folder=folder, shard_slices=2, **other)
     assert len(done) == 14 + 1
     assert len(list((folder / "roi").glob("*.csv"))) == 5
+
+
+def test_the_map_of_a_mirrored_leg_is_turned_back(results, monkeypatch):
+    slices = pd.read_csv(results / "cohort" / "thigh" / "slices.csv").head(1)
+    table = roi.locate_all(slices, folder=results, mirror_left=True, **CHOICES)
+    seen = np.zeros((2, 4, 4))
+    seen[:, :, 0] = [[1.0], [3.0]]
+    monkeypatch.setattr(features, "network_input", lambda *args, **options: None)
+    monkeypatch.setattr(explanation, "class_activation", lambda *args: (seen, [0.0, 0.0]))
+    model = types.SimpleNamespace(input_shape=(None, 64, 64, 3))
+    found = explanation.explain(model, "VGG19", table[["image_id"]], table, results)
+    bright = [np.abs(one["activation"]).sum(axis=0) for one in found]
+    for one, columns in zip(found, bright, strict=True):
+        half = len(columns) // 2
+        mirrored = one["image_id"].endswith("left")
+        assert (columns[:half].sum() > columns[half:].sum()) != mirrored
 
 
 def test_other_processes_find_the_same(results, located, tmp_path, monkeypatch):
