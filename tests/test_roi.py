@@ -36,7 +36,7 @@ needs_real_thighs = pytest.mark.skipif(
     not REAL.is_dir(), reason="PAPER_TEST_DATA has no thigh folder: real thighs are not here"
 )
 #: Windows of every slice of the real thighs, and what a person who looked at them says.
-JUDGED = pd.read_csv(Path(__file__).with_name("real_thigh_boxes.csv"))
+JUDGED = roi_truth.judged_by_eye()
 CHOICES = parameters.load("demo").roi.model_dump(exclude={"mirror_left"})
 
 

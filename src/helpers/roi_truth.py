@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import clustered, inference
+from helpers import clustered, inference, paths
 from helpers.roi import BOX, SIDES, Box
 
 #: How legs lie in truth, by the height over which they are in contact.
@@ -269,6 +269,30 @@ def accuracy_shown(table: pd.DataFrame) -> pd.DataFrame:
     numbers = {"cases": slices["cases"], "slices": slices["n"], "windows scored": counts["n"]}
     shown = pd.concat([pd.DataFrame(numbers), wide.reindex(columns=MEASURES)], axis=1)
     return shown.reset_index().drop(columns="by")
+
+
+def judged_by_eye() -> pd.DataFrame:
+    """Return the windows found in public real thighs, with what a person says of them.
+
+    Four volumes of three people (github.com/Hirriririir/Rapid-automatic-fat-quantification-for-
+    thigh-muscle-degeneration, Apache-2.0; github.com/SWastling/musclemap, MIT), Dixon, not T1
+    spin echo; every slice was looked at with its windows. *Right* allows an edge to be off by
+    about 5 mm. The scans are not in this repository.
+
+    Returns
+    -------
+    DataFrame
+        file, frame, side, row0, col0, row1, col1 (missing where left out), judged: ``both legs
+        right``, ``rightly left out``, or ``wrong:`` and how. Two rows a slice.
+
+    Examples
+    --------
+    >>> slices = judged_by_eye().drop_duplicates(["file", "frame"])
+    >>> len(slices), slices.judged.str.startswith("wrong").sum().item()
+    (52, 2)
+    """
+    table = pd.read_csv(paths.package_data("real_thigh_boxes.csv"))
+    return table.astype({name: "Int64" for name in BOX})
 
 
 def headline(table: pd.DataFrame, compared: pd.DataFrame) -> dict[str, dict]:
