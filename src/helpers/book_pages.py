@@ -131,6 +131,7 @@ def _linker(notebooks: Mapping[str, nbformat.NotebookNode]) -> Callable[[str], s
     cells = {
         Path(name).name: {cell.get("id") for cell in book.cells} for name, book in notebooks.items()
     }
+    anchored = anchors()
 
     def link(place: str) -> str:
         name, _, target = place.partition("#")
@@ -139,7 +140,7 @@ def _linker(notebooks: Mapping[str, nbformat.NotebookNode]) -> Callable[[str], s
         if name not in cells:
             raise UnfilledPage(f"A link leads to {place}; notebooks: {', '.join(cells)}.")
         # A cell that is linked only because a number was recorded there has no place of its own.
-        known = target in cells[name] and place in anchors()
+        known = target in cells[name] and place in anchored
         return f"../notebooks/{name}.html" + (f"#{anchor(target)}" if known else "")
 
     return link

@@ -135,7 +135,11 @@ def age_and_sex(printed: Mapping[str, Claim]) -> dict[str, float]:
     {'age': 0.887, 'sex': 0.711, 'both': 0.935}
     """
     women = printed["P1-12f"].value / (printed["P1-12f"].value + printed["P1-12m"].value)
-    age = cohort.area_from_moments(*cohort.PRINTED_AGES)
+    moments = [
+        tuple(printed[name].value for name in pair)
+        for pair in (("P1-08", "P1-08s"), ("P1-13a", "P1-13as"))
+    ]
+    age = cohort.area_from_moments(*moments)
     return {"age": age, "sex": (1 + women) / 2, "both": women + (1 - women) * age}
 
 
