@@ -414,6 +414,8 @@ def test_examples_are_an_easy_a_cut_and_a_lost_slice(results, located):
     assert shown.status.tolist() == ["included", "included", "excluded"]
     assert shown.neck_fraction.is_monotonic_increasing and shown.neck_fraction.iloc[0] == 0
     assert roi.examples(located[located.status == "included"]).title.tolist()[-1] == "touching"
+    lost = located[located.status == "excluded"].assign(reason=roi.NO_LEGS)
+    assert roi.examples(lost).title.tolist() == ["first"]
 
 
 def test_thumbnails_are_small_and_survive_an_unreadable_file(results, located, tmp_path):

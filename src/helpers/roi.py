@@ -649,7 +649,8 @@ def examples(located: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         One row a slice, with ``title``; fewer rows where there is no such slice. Touching is
-        the longest contact that was cut; left out is the shortest that was not.
+        the longest contact that was cut; too broad is the shortest that was not. The first
+        slice, where there is none of the three.
     """
     slices = located.drop_duplicates("slice_id").sort_values("neck_fraction", kind="stable")
     included = slices[slices["status"] == "included"]
@@ -658,7 +659,8 @@ def examples(located: pd.DataFrame) -> pd.DataFrame:
         "touching": included[included["neck_fraction"] > 0].tail(1),
         "too broad": slices[slices["reason"] == NOT_SEPARABLE].head(1),
     }
-    return pd.concat([row.assign(title=title) for title, row in chosen.items()])
+    found = pd.concat([row.assign(title=title) for title, row in chosen.items()])
+    return found if len(found) else slices.head(1).assign(title="first")
 
 
 def thumbnails(rows: pd.DataFrame, *, folder: Path, width: int = 128) -> list[np.ndarray]:
