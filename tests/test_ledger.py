@@ -16,6 +16,7 @@ import yaml
 from bs4 import BeautifulSoup
 
 from helpers import (
+    book,
     book_pages,
     checklist,
     claims,
@@ -261,6 +262,17 @@ def test_make_check_passes_without_a_run_and_fails_on_a_changed_digit(tmp_path):
     done = check(root)
     assert done.returncode == 1
     assert done.stderr.startswith("claims.yml is no YAML") and "Traceback" not in done.stderr
+
+
+def test_no_book_is_built_while_a_verdict_differs(tmp_path, monkeypatch):
+    root = copy_of_the_repository(tmp_path)
+    pins = root / "book" / "expected_verdicts.csv"
+    pins.write_text(pins.read_text().replace(f"P1-40,{CONTRADICTED}", f"P1-40,{EXACT}"))
+    monkeypatch.delenv("PAPER_RESULTS", raising=False)
+    monkeypatch.chdir(root)
+    with pytest.raises(book.BookError, match=r"(?s)Verdicts on published claims changed.*P1-40"):
+        book.make("small")
+    assert not (root / "_build").exists()
 
 
 # Errors that name what is there
