@@ -269,6 +269,48 @@ def coverage(table: pd.DataFrame, *, names: dict[str, str]) -> Figure:
     return figure
 
 
+def usefulness(curves: pd.DataFrame, decisions: pd.DataFrame) -> Figure:
+    """Draw reliability and net benefit of probabilities, as predicted and recalibrated.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        version, mean_probability, estimate, low, high.
+    decisions : DataFrame
+        version, threshold, model, low, high, treat_all, treat_none.
+
+    Returns
+    -------
+    Figure
+        Left: share of ill images in groups of like probability; right: net benefit of acting on
+        the network, on everybody and on nobody.
+    """
+    figure, (left, right) = display.figure(ncols=2, height=3.8)
+    left.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
+    colours = (PALETTE["light"], PALETTE["model"])
+    styles = zip(dict.fromkeys(curves["version"]), colours, "so", ("--", "-"), strict=False)
+    for version, colour, marker, line in styles:
+        rows = curves[curves["version"] == version].dropna(subset=["estimate"])
+        left.plot(rows["mean_probability"], rows["estimate"], marker=marker, color=colour)
+        for row in rows[np.isfinite(rows["low"]) & np.isfinite(rows["high"])].itertuples():
+            left.plot([row.mean_probability] * 2, [row.low, row.high], color=colour, linewidth=1.2)
+        rows = decisions[decisions["version"] == version]
+        right.plot(rows["threshold"], rows["model"], line, color=colour, label=version)
+    last = decisions[decisions["version"] == decisions["version"].iloc[-1]]
+    band = last["threshold"], last["low"], last["high"]
+    who = f"95 % interval, {last['version'].iloc[0]}"
+    right.fill_between(*band, color="#999999", alpha=0.25, linewidth=0, label=who)
+    right.plot(last["threshold"], last["treat_all"], color="#D55E00", label="call everybody ill")
+    right.axhline(0, color="#0072B2", linewidth=1.5, label="call nobody ill")
+    share = float(last["treat_all"].iloc[0])
+    right.set(xlim=(0, 1), ylim=(-0.5 * share, 1.15 * share))
+    right.set(xlabel="Threshold at which one would act", ylabel="Net benefit")
+    left.set(xlabel="Mean predicted probability", ylabel="Share with dystrophinopathy")
+    left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
 def _dots(axis: Axes, rows: pd.DataFrame, heights: list[int]) -> None:
     for row, height in zip(rows.itertuples(), heights, strict=True):
         colour = PALETTE[row.evidence]

@@ -342,6 +342,36 @@ def shares(table: pd.DataFrame, *, group: str = "Group") -> pd.DataFrame:
     )
 
 
+def calibration(table: pd.DataFrame) -> pd.DataFrame:
+    """Show calibration before and after recalibration.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`helpers.usefulness.summaries` returns it.
+
+    Returns
+    -------
+    DataFrame
+        Measure, Ideal and a column for each version.
+    """
+    shown = []
+    for measure, rows in table.groupby("measure", sort=False):
+        cells = {row["version"].capitalize(): _share(row) for _, row in rows.iterrows()}
+        shown.append({"Measure": _CALIBRATION[str(measure)], "Ideal": rows["ideal"].iloc[0]})
+        shown[-1] |= cells
+    return pd.DataFrame(shown)
+
+
+_CALIBRATION = {
+    "intercept": "Calibration intercept",
+    "slope": "Calibration slope",
+    "brier": "Brier score",
+    "brier_scaled": "Brier score, scaled",
+    "ece": "Expected calibration error",
+}
+
+
 def _share(row: pd.Series) -> str:
     if not np.isfinite(row["estimate"]):
         return "undefined"
