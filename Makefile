@@ -10,7 +10,7 @@ READY   := $(VENV)/.ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
-.PHONY: help book test lab serve plan bench clean
+.PHONY: help book check test lab serve plan bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -23,6 +23,9 @@ book: $(READY)  ## run what is stale, build the book, print where it is
 
 plan: $(READY)  ## what `make book` would run, and why
 	@$(RUN) -m helpers plan --profile "$(PROFILE)"
+
+check: $(READY)  ## recompute every published claim; fails when a verdict changes
+	@$(RUN) -m helpers check --profile "$(PROFILE)"
 
 test: $(READY)  ## all tests, on the tiny and the demo profile
 	@$(RUN) -m helpers make --profile demo

@@ -3,7 +3,12 @@
 import os
 import re
 
+import hypothesis
 import pytest
+
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 #: Reasons for which a test may be skipped under continuous integration.
 ALLOWED_SKIPS = re.compile(r"PAPER_TEST_DATA|real test data")

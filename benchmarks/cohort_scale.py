@@ -6,6 +6,7 @@ Pages that processes share count once for each, so the sum is an upper bound.
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -37,15 +38,15 @@ located.to_csv(folder / "images.csv", index=False)
 """
 
 
-def watched(command: list[str], *, environment: dict[str, str]) -> tuple[float, float]:
-    """Run a command and return its seconds and the peak memory of its process tree, GiB.
+def watched(command: list[str], *, environment: dict[str, str]) -> tuple[float, float, float]:
+    """Run a command; return its wall time, its processor time (s) and its tree's peak memory (GiB).
 
     Raises
     ------
     RuntimeError
         When it fails, with the end of what it printed.
     """
-    peak, done = 0, threading.Event()
+    peak, done, before = 0, threading.Event(), _processor_seconds()
     start = time.perf_counter()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
@@ -66,7 +67,7 @@ def watched(command: list[str], *, environment: dict[str, str]) -> tuple[float, 
         log.seek(0)
         if status:
             raise RuntimeError(f"{' '.join(command[:4])} failed: {log.read()[-500:]}")
-    return seconds, peak / 2**30
+    return seconds, _processor_seconds() - before, peak / 2**30
 
 
 def tree_bytes(pid: int) -> int:
@@ -83,6 +84,12 @@ def tree_bytes(pid: int) -> int:
         except psutil.NoSuchProcess:
             continue
     return total
+
+
+def _processor_seconds() -> float:
+    """Time that this process's ended children, and theirs, had a core."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure(name: str, fractions: tuple[float, float]) -> list[dict]:
@@ -109,14 +116,12 @@ def measure(name: str, fractions: tuple[float, float]) -> list[dict]:
         cohort = Path(temporary) / "bench" / "cohort" / "thigh"
         slices = len(pd.read_csv(cohort / "slices.csv"))
         cases = len(pd.read_csv(cohort / "cases.csv"))
-        located = pd.read_csv(Path(temporary) / "bench" / "images.csv")
-    took, peaks = zip(*measured.values(), strict=True)
-    measured["both"] = (sum(took), max(peaks))
-    kept = int((located.status == "included").sum())
-    about = {"size": name, "cases": cases, "slices": slices, "leg_images_kept": kept}
+    walls, processors, peaks = zip(*measured.values(), strict=True)
+    measured["both"] = (sum(walls), sum(processors), max(peaks))
+    about = {"size": name, "cases": cases, "slices": slices}
     return [
-        about | {"step": step, "wall_seconds": seconds, "peak_gib": peak}
-        for step, (seconds, peak) in measured.items()
+        about | {"step": step, "wall_seconds": wall, "cpu_seconds": cpu, "peak_gib": peak}
+        for step, (wall, cpu, peak) in measured.items()
     ]
 
 

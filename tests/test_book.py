@@ -7,10 +7,13 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
-from helpers import book, book_checks, claims, record
+from helpers import book, book_checks, claims, parameters, record, roi
+from helpers.display import threshold
+from helpers.images import SliceImage
 
 ROOT = Path(__file__).parents[1]
 PAGES = book_checks.contents(ROOT / "_toc.yml")
@@ -387,3 +390,50 @@ def test_search_finds_words_without_a_network(browser, html):
         page = visit.open("search.html?q=dystrophinopathy")
         page.wait_for_selector("#search-results li a")
         assert visit.complaints == []
+
+
+@pytest.fixture(scope="module")
+def threshold_page(tmp_path_factory):
+    """A page that holds nothing but the slider of notebook 02."""
+    rows, columns = np.mgrid[:160, :320]
+    discs = [np.hypot(rows - 80, columns - 160 - side * 75) < 60 for side in (-1, 1)]
+    image = SliceImage(100.0 * (discs[0] | discs[1]), (1.0, 1.0))
+    factors = 2.0 ** np.arange(-2, 4.1, 1.0)
+    choices = parameters.load("demo").roi.model_dump(exclude={"mirror_left"})
+    tried = [roi.at_thresholds(image, factors, **choices)] * 2
+    page = threshold.widget(["easy", "again"], [image] * 2, tried, factors)
+    folder = tmp_path_factory.mktemp("threshold")
+    text = f"<!doctype html><meta charset='utf-8'><title>slider</title>{page}"
+    (folder / "page.html").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_the_threshold_can_be_moved_by_keys(browser, threshold_page):
+    with Visit(browser, threshold_page) as visit:
+        page = visit.open("page.html")
+        slider = page.get_by_role("slider", name="Threshold")
+        outcome = page.locator(".outcome").first
+        frame = page.locator("rect.right").first
+        mask = page.locator("image.mask").first
+        assert outcome.inner_text() == "two legs, apart" and frame.is_visible()
+        before = mask.get_attribute("href")
+        slider.focus()
+        page.keyboard.press("End")
+        assert outcome.inner_text().startswith("left out") and not frame.is_visible()
+        assert mask.get_attribute("href") != before
+        assert slider.get_attribute("aria-valuetext") == page.locator("output").inner_text()
+        page.get_by_role("button").click()
+        assert page.locator("output").inner_text() == "Otsu's" and frame.is_visible()
+        assert mask.get_attribute("href") == before
+        assert visit.complaints == []
+        assert all(re.match("file:|data:", url) for url in visit.requests)
+
+
+def test_without_scripts_otsus_threshold_is_shown(browser, threshold_page):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{threshold_page.as_uri()}/page.html")
+    assert page.locator(".outcome").first.inner_text() == "two legs, apart"
+    assert page.locator("rect.right").first.is_visible()
+    assert not page.locator("input[type=range]").is_visible()
+    context.close()

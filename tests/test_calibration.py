@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 from sklearn.metrics import brier_score_loss
@@ -72,6 +72,16 @@ def test_brier_score_is_scikit_learns(clustered):
     assert table.loc["brier_scaled", "estimate"] == pytest.approx(expected)
 
 
+def test_error_of_the_brier_score_is_near_that_of_leaving_out_cases(clustered):
+    label, probability, case = clustered
+    kept = [case != k for k in np.unique(case)]
+    left_out = np.array([brier_score_loss(label[k], probability[k]) for k in kept])
+    jackknife = np.sqrt((len(kept) - 1) * left_out.var())
+    row = calibration.summary(label, probability, case=case).set_index("measure").loc["brier"]
+    half = (row["high"] - row["low"]) / 2
+    assert half / stats.t.ppf(0.975, len(kept) - 1) == pytest.approx(jackknife, rel=0.03)
+
+
 def test_a_model_that_is_right_is_found_right():
     rng = np.random.default_rng(1)
     probability = special.expit(rng.normal(size=50_000))
@@ -111,6 +121,7 @@ def test_refitting_a_recalibrated_model_changes_nothing(rows):
     assert (again.intercept, again.slope) == pytest.approx((0, 1), abs=1e-3)
 
 
+@settings(max_examples=40)
 @given(SCORED, st.integers(2, 4))
 def test_repeating_every_image_leaves_the_errors_by_case(rows, times):
     label, probability = (np.array(part) for part in zip(*rows, strict=True))

@@ -1,6 +1,8 @@
 """Shares by case: other packages, worked example, properties, bad inputs."""
 
 import numpy as np
+import pandas as pd
+import pingouin
 import pytest
 import statsmodels.api as sm
 from hypothesis import assume, given
@@ -179,6 +181,18 @@ def test_correlation_within_cases_is_the_simulated_one():
     hit = (rng.random(case.size) < own[case]).astype(int)
     assert clustered.intraclass_correlation(hit, case) == pytest.approx(0.4, abs=0.02)
     assert np.isnan(clustered.intraclass_correlation([1, 0], ["a", "b"]))
+
+
+def test_correlation_within_cases_is_pingouins():
+    """Where every case has as many images it is the one-way intraclass correlation."""
+    rng = np.random.default_rng(9)
+    hit = (rng.random((30, 1)) + rng.random((30, 4)) > 1).astype(int)
+    case, place = np.repeat(np.arange(30), 4), np.tile(np.arange(4), 30)
+    rows = pd.DataFrame({"case": case, "place": place, "hit": hit.ravel()})
+    table = pingouin.intraclass_corr(rows, targets="case", raters="place", ratings="hit")
+    expected = table.set_index("Type").loc["ICC(1,1)", "ICC"]
+    found = clustered.intraclass_correlation(hit.ravel(), case)
+    assert found == pytest.approx(expected, abs=5e-7)
 
 
 def test_likelihood_ratio_of_independent_images_is_simels():

@@ -174,15 +174,11 @@ def test_a_figure_shows_fewer_epochs_and_the_last():
     assert 25 <= shown["epoch"].nunique() <= 40
 
 
-def test_tables_and_numbers_say_what_was_not_reached(cohort):
+def test_tables_say_what_was_not_reached(cohort):
     optima = convergence.optima(*cohort)
     found = convergence.milestones(walked(cohort, epochs=2), optima)
     shown = convergence.readable_milestones(found)
     column = "Epochs to within 1 % of the penalised optimum"
     assert set(shown[column]) == {"more than 2, not reached"}
-    assert not any(key.endswith("near") for key in convergence.as_numbers(found))
-    far = convergence.milestones(walked(cohort, epochs=400), optima)
-    keys = convergence.as_numbers(far)
-    assert keys and all(value == int(value) for value in keys.values())
     text = convergence.readable_separability(convergence.separability({"V": cohort[0]}, cohort[1]))
     assert text["A plane separates them"].str.match("yes|no, misfit 0").all()

@@ -151,7 +151,7 @@ def test_the_closest_method_within_error_is_recommended():
         [("delong", 0.78, 0.02), ("bootstrap", 0.945, 0.03), ("obuchowski", 0.94, 0.03)]
     )
     assert found["best"] == "Bootstrap of cases, percentile"
-    assert found["good"] == "Bootstrap of cases, percentile, Obuchowski"
+    assert found["good"] == "Bootstrap of cases, percentile; Obuchowski"
     assert found["plain"] == 0.78
 
 
@@ -179,3 +179,32 @@ def test_a_thousand_data_sets_cost_seconds():
     started = time.process_time()
     coverage.simulate(datasets=1000, replicates=1000, seed=4)
     assert time.process_time() - started < 20
+
+
+def test_with_many_data_sets_a_point_does_not_matter():
+    rows = [("delong", 0.80, 0.02), ("obuchowski", 0.941, 0.03), ("bootstrap", 0.939, 0.03)]
+    found = rows_of(rows, datasets=1_000_000)
+    assert found["good"] == found["best"] == "Obuchowski"
+
+
+def test_pages_show_what_the_table_holds():
+    table = coverage.simulate(datasets=50, replicates=50, iccs=(0.0, 0.8), seed=5)
+    shown = coverage.readable(table)
+    assert len(shown) == 8 + 8 + 5
+    row = table[(table["figure"] == "auc") & (table["method"] == "delong") & (table["icc"] == 0.8)]
+    expected = f"{100 * row['coverage'].item():.1f} ± {100 * row['error'].item():.1f} %"
+    area = shown[shown["What"] == "Area under the ROC curve"].set_index("Method")
+    assert area.loc["DeLong", "ICC 0.8"] == f"{expected} ({100 * row['width'].item():.1f})"
+    advised, found = coverage.advice(table), coverage.recommend(table)
+    assert advised["Recommended"].tolist() == found["best"].tolist()
+    none = (found["best"] == "none is good").to_numpy()
+    assert (advised.loc[none, "Also good"].str.startswith("closest: ")).all()
+    assert (advised.loc[none, "Covers"] == "").all()
+
+
+def test_the_table_of_the_page_is_that_of_the_study(tmp_path, monkeypatch):
+    table = coverage.simulate(datasets=30, replicates=30, seed=9)
+    monkeypatch.setattr(coverage, "study", lambda: table)
+    coverage.write_tables(tmp_path)
+    best = pd.read_csv(tmp_path / "statistics_coverage_best.csv", dtype=str, keep_default_na=False)
+    assert best.to_numpy().tolist() == coverage.advice(table).to_numpy().tolist()

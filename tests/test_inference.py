@@ -130,6 +130,13 @@ def test_predictive_values_have_mercaldos_logit_interval(counts, prevalence, sig
     assert found.estimate - 1e-12 <= found.high <= 1
 
 
+def test_counts_of_a_published_sign_give_the_printed_shares():
+    """Trefoil sign on thigh MRI (Zheng 2015, as the paper cites it): 69 of 166, 242 of 244."""
+    found = inference.from_counts(Counts(tp=69, fn=97, fp=2, tn=242)).set_index("measure")
+    printed = {"sensitivity": 41.6, "specificity": 99.2, "ppv": 97.2, "npv": 71.4}
+    assert {m: round(100 * found.loc[m, "estimate"], 1) for m in printed} == printed
+
+
 def test_predictive_values_at_the_images_own_share_are_the_plain_ones():
     share = 228 / 648
     for sign, measure in (("positive", "ppv"), ("negative", "npv")):

@@ -24,6 +24,9 @@ RANDOM_ID = re.compile(r"(?=.*\d)[0-9a-f]{8}|[0-9a-f]{8}-[0-9a-f-]{27}")
 ABSOLUTE = re.compile(r"^(/[\w.]|~/|[A-Za-z]:[\\/])")
 SILENCED = re.compile(r"filterwarnings|simplefilter|catch_warnings|%%capture|TF_CPP_MIN_LOG_LEVEL")
 
+#: Tag of cells whose stored output nbval compares.
+CHECKED = "nbval-check-output"
+
 #: What looks like a result and must come by its key.
 RESULT = re.compile(
     r"(?<![\w.,-])\d+\.\d+(?![\w.]*\d)|\d+(?:\.\d+)?\s*(?:%|per cent)|\b\d+ (?:of|out of) \d+\b"
@@ -234,10 +237,23 @@ def test_no_silenced_warnings(cells):
     assert not [cell.id for cell in code_of(cells) if SILENCED.search(cell.source)]
 
 
-def test_stored_without_outputs(cells):
+def test_stored_without_outputs_but_those_that_are_checked(cells):
+    """nbval compares a checked cell's output; it must follow from the source documents alone."""
     for cell in code_of(cells):
-        assert not cell.outputs, cell.id
-        assert cell.execution_count is None, cell.id
+        if CHECKED in tags_of(cell):
+            assert cell.outputs, f"{cell.id} is checked against nothing"
+            assert cell.execution_count, f"{cell.id}: nbval compares only cells with a count"
+            labels = {output.metadata.get("passport", {}).get("label") for output in cell.outputs}
+            assert labels <= {None, "recomputed", "published"}, cell.id
+        else:
+            assert not cell.outputs, cell.id
+            assert cell.execution_count is None, cell.id
+
+
+@pytest.mark.parametrize("name", ["05_reader_comparison", "06_dmd_bmd_breakdown"])
+def test_what_follows_from_published_counts_is_checked_against_stored_output(name):
+    cells = read(paths.root() / "notebooks" / f"{name}.ipynb").cells
+    assert [cell.id for cell in code_of(cells) if CHECKED in tags_of(cell)]
 
 
 def test_cell_ids_are_names(cells):

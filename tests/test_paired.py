@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
@@ -90,6 +90,7 @@ def test_mid_p_by_counting_every_outcome(b, c):
     assert paired.mcnemar(b, c, method="mid-p").p == pytest.approx(min(2 * tail, 1))
 
 
+@settings(max_examples=40)
 @given(PAIRS)
 def test_one_image_a_case_comes_down_to_mcnemar(cases):
     first, second, _ = unpack(cases)
@@ -103,6 +104,7 @@ def test_one_image_a_case_comes_down_to_mcnemar(cases):
     assert table.loc["eliasziw", "statistic"] == pytest.approx(plain)
 
 
+@settings(max_examples=40)
 @given(PAIRS, st.integers(2, 4))
 def test_repeating_every_image_leaves_the_clustered_tests(cases, times):
     one = unpack(cases)
@@ -115,6 +117,7 @@ def test_repeating_every_image_leaves_the_clustered_tests(cases, times):
         assert ratio == pytest.approx(times)
 
 
+@settings(max_examples=40)
 @given(PAIRS)
 def test_swapping_the_raters_turns_the_sign_only(cases):
     first, second, case = unpack(cases)
@@ -123,6 +126,7 @@ def test_swapping_the_raters_turns_the_sign_only(cases):
     assert one["p"].tolist() == pytest.approx(other["p"].tolist())
 
 
+@settings(max_examples=40)
 @given(PAIRS)
 @example([[(1, 0)] * 3, [(1, 0)] * 2])
 @example([[(1, 0), (0, 1)], [(1, 1)]])
@@ -186,3 +190,19 @@ def test_unknown_tests_and_impossible_counts_are_refused():
         paired.mcnemar(-1, 2)
     with pytest.raises(ValueError, match="no counts of discordant pairs"):
         paired.mcnemar(3, 2, n=4)
+
+
+@settings(max_examples=15)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_adjustment_is_holms_step_down(p):
+    """Sorted ascending, p times the number of tests left, never falling, at most 1."""
+    order = np.argsort(p, kind="stable")
+    steps = np.array(p)[order] * np.arange(len(p), 0, -1)
+    expected = np.empty(len(p))
+    expected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    assert paired.adjusted(p).tolist() == pytest.approx(expected.tolist())
+
+
+def test_adjustment_leaves_out_what_was_not_tested():
+    assert np.isnan(paired.adjusted([np.nan])).all()
+    assert paired.adjusted([0.02, np.nan])[0] == 0.02

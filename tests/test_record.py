@@ -122,6 +122,22 @@ def test_words_of_a_rule_are_stored_and_quoted(run, shown):
     assert "excludes chance" in shown[0][0][f"{record.GLUE_PREFIX}text/html"]
 
 
+def test_words_may_carry_another_label(run, shown):
+    run.weights = "random"
+    run.words("nb03.survives", "2 of 3", basis="the counts", label="recomputed")
+    saved = _saved(run)[0]
+    assert (saved["label"], saved["weights"]) == ("recomputed", "")
+
+
+def test_a_widget_is_shown_as_html_and_its_numbers_are_stored(run, shown):
+    run.widget("<b>x</b>", "dial", data=pd.DataFrame({"a": [1]}), basis="both labelled inside")
+    bundle, metadata = shown[0]
+    assert bundle["text/html"] == "<b>x</b>" and "dial" in bundle["text/plain"]
+    passport = metadata["passport"]
+    assert passport["data"] == "tables/03_dial_figure.csv" and passport["label"] == "phantom"
+    assert (run.folder / passport["data"]).read_text() == "a\n1\n"
+
+
 def test_weights_are_those_of_the_run_for_what_is_measured_here(run, shown):
     run.weights = "random"
     run.number("nb03.a", 1)

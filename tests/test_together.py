@@ -116,3 +116,29 @@ def test_complete_agreement_is_one(calls):
 def test_a_missing_call_is_refused(calls):
     with pytest.raises(ValueError, match="call"):
         readers.team(calls.assign(A=np.nan), NAMES, model="ResNet50")
+
+
+def test_without_a_file_readers_are_simulated_and_named_so(calls):
+    images = calls.assign(image_id=[f"i{n}" for n in range(len(calls))])
+    reads, whose = together.reads_of("", images, seed=1)
+    assert readers.are_simulated(reads["reader_id"].unique())
+    assert "simulated" in whose
+
+
+def test_a_file_of_reads_is_used(calls, tmp_path):
+    images = calls.assign(image_id=[f"i{n}" for n in range(len(calls))])
+    path = tmp_path / "reads.csv"
+    wide = images[["image_id", "label"]].rename(columns={"label": "call"})
+    wide.assign(reader_id="Dr A").to_csv(path, index=False)
+    reads, whose = together.reads_of(str(path), images, seed=1)
+    assert reads["reader_id"].unique().tolist() == ["Dr A"]
+    assert whose == "calls of your readers"
+
+
+def test_difference_from_readers_in_general_has_no_p(calls):
+    found = together.against_readers_in_general(calls, NAMES, model="ResNet50")
+    sick = calls[calls["label"] == 1]
+    expected = sick["ResNet50"].mean() - sick[NAMES].mean().mean()
+    assert found.estimate == pytest.approx(expected)
+    assert found.low <= found.estimate <= found.high
+    assert not hasattr(found, "p")

@@ -43,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, text in (
         ("make", _make, "run what is stale and build the book"),
         ("plan", _plan, "print what would run, and why"),
+        ("doctor", _doctor, "check your own scans and tables, and run nothing"),
+        ("check", _check, "recompute every published claim and compare its verdict"),
         ("cohort", _cohort, "make or import one cohort"),
         ("execute", _execute, "execute one notebook"),
         ("merge", _merge, "merge the numbers of all notebooks"),
@@ -85,6 +87,25 @@ def _plan(profile: Profile, options: argparse.Namespace) -> int:
     log = done.stdout + done.stderr
     print(_reasons(log) if done.returncode == 0 else log)
     return done.returncode
+
+
+def _doctor(profile: Profile, options: argparse.Namespace) -> int:
+    from helpers import doctor
+
+    text, sound = doctor.examine(profile)
+    print(text)
+    return 0 if sound else 1
+
+
+def _check(profile: Profile, options: argparse.Namespace) -> int:
+    from helpers import ledger
+
+    lines, changed = ledger.report(profile.name)
+    print(*lines, sep="\n")
+    if changed:
+        where = "Printed numbers: book/claims.yml. Expected: book/expected_verdicts.csv."
+        print(*changed, where, sep="\n", file=sys.stderr)
+    return 1 if changed else 0
 
 
 def _cohort(profile: Profile, options: argparse.Namespace) -> None:

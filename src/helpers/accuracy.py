@@ -218,7 +218,7 @@ def auc(label: ArrayLike, probability: ArrayLike) -> float:
 
     References
     ----------
-    Hanley JA, McNeil BJ. Radiology 1982;143:29-36.
+    Hanley JA, McNeil BJ. Radiology 1982;143:29-36, doi 10.1148/radiology.143.1.7063747.
 
     Examples
     --------

@@ -21,6 +21,8 @@ SHOWN = (
     *("phantom_speed", "roi_speed", "roi_against_truth", "cohort_scale", "cohort_paper"),
     "bootstrap_speed",
 )
+#: Benchmarks that look at no image.
+WITHOUT_PHANTOM = ("bootstrap_speed",)
 #: How a row is found, the column, the highest value that reaches the aim, and its words.
 AIMS = (
     ("roi_speed", ("task", "ROI step of this book"), "ratio", 2.0, "finding legs: over reading"),
@@ -74,7 +76,8 @@ def overview() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        benchmark, date, cores, phantom version, and ``present phantom``: yes, or what differs.
+        benchmark, date, cores, phantom version, and ``present phantom``: yes, what differs, or
+        that it uses none.
     """
     rows = []
     for name in names():
@@ -82,6 +85,7 @@ def overview() -> pd.DataFrame:
         version = int(first.phantom_version)
         present = thigh.SPECIFICATION["version"]
         same = "yes" if version == present else f"no: the present one is version {present}"
+        same = "uses none" if name in WITHOUT_PHANTOM else same
         rows.append((name.replace("_", " "), first.date, first.get("cores", ""), version, same))
     columns = ["benchmark", "date", "cores", "phantom version", "present phantom"]
     return pd.DataFrame(rows, columns=columns)
@@ -106,6 +110,23 @@ def aims() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["aim", "at most", "measured", "reached"])
 
 
+def real_thighs() -> pd.DataFrame:
+    """Return the measures of the public real thighs, one column a volume.
+
+    Returns
+    -------
+    DataFrame
+        measure, unit, then for each volume ``median (p10 to p90)`` over legs; empty where its
+        kind of image is not fair to compare.
+    """
+    table = realism.real()
+    table = table[~table.measure.str.startswith("intensity")]
+    text = [f"{row.p50:.3g} ({row.p10:.3g} to {row.p90:.3g})" for row in table.itertuples()]
+    wide = table.assign(text=text).pivot(index=["measure", "unit"], columns="volume", values="text")
+    order = [(name, unit) for name, unit in realism.MEASURES.items() if (name, unit) in wide.index]
+    return wide.loc[order, list(table.volume.unique())].fillna("").reset_index()
+
+
 def write_tables(folder: Path) -> None:
     """Write the tables that the book's page shows.
 
@@ -114,15 +135,20 @@ def write_tables(folder: Path) -> None:
     folder : Path
         ``tables`` of the staged book; the files are named ``benchmark_<name>.csv``.
     """
-    real = realism.real()
-    intensities = real.measure.str.startswith("intensity")
-    shown = {"overview": overview(), "aims": aims(), "real_thighs": real[~intensities].round(3)}
+    shown = {"overview": overview(), "aims": aims(), "real_thighs": real_thighs()}
     for name in SHOWN:
         table = read(name) if name in names() else pd.DataFrame({"result": ["not measured yet"]})
-        shown[name] = table.drop(columns=list(ABOUT), errors="ignore")
+        shown[name] = _in_milliseconds(table.drop(columns=list(ABOUT), errors="ignore"))
     for name, table in shown.items():
         titled = table.rename(columns=lambda column: column.replace("_", " "))
         titled.to_csv(folder / f"benchmark_{name}.csv", index=False)
+
+
+def _in_milliseconds(table: pd.DataFrame) -> pd.DataFrame:
+    times = [name for name in ("seconds", "spread") if name in table]
+    table = table.assign(**{name: 1000 * table[name] for name in times})
+    table = table.rename(columns={"seconds": "milliseconds", "spread": "spread (ms)"})
+    return table.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
 
 
 def _aim(words: str, limit: float, values: pd.Series) -> tuple[str, float, object, str]:

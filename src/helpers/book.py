@@ -21,7 +21,7 @@ from pathlib import Path
 import nbformat
 from bs4 import BeautifulSoup
 
-from helpers import benchmarks, claims, paths, record
+from helpers import benchmarks, book_pages, claims, coverage, ledger, paths, record
 from helpers.book_checks import contents, verify
 
 LINES_OF_LOG = 25
@@ -82,8 +82,12 @@ def make(profile_name: str) -> Path:
     Raises
     ------
     BookError
-        When Sphinx warns or a page fails a check. The book built before, if any, stays.
+        When a verdict on a claim changed, Sphinx warns or a page fails a check. The book built
+        before, if any, stays.
     """
+    _, changed = ledger.report(profile_name)
+    if changed:
+        raise BookError(_listing("Verdicts on published claims changed", changed))
     source = stage(profile_name)
     target = html_folder(profile_name)
     with tempfile.TemporaryDirectory(dir=source.parent, prefix="building-") as work:
@@ -131,9 +135,11 @@ def stage(profile_name: str) -> Path:
     for name in _tables_named_in(notebooks):
         shutil.copy(results / name, source / "tables")
     _stage_texts(source, notebooks)
+    book_pages.fill(source, notebooks, results)
     _write_rows(source / "tables" / "book_runs.csv", _run_rows(notebooks))
     _write_rows(source / "tables" / "book_versions.csv", _version_rows())
     benchmarks.write_tables(source / "tables")
+    coverage.write_tables(source / "tables")
     return source
 
 
@@ -161,7 +167,7 @@ def _tables_named_in(notebooks: dict[str, nbformat.NotebookNode]) -> list[str]:
 def _stage_texts(source: Path, notebooks: dict[str, nbformat.NotebookNode]) -> None:
     recorded = {key: name for name, book in notebooks.items() for key in _glued_keys(book)}
     for name, notebook in notebooks.items():
-        notebook.cells = list(_with_passports(_with_anchor(notebook.cells)))
+        notebook.cells = list(_with_passports(_with_anchor(notebook.cells, Path(name).name)))
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = _tie_numbers(cell.source, name, recorded)
@@ -207,8 +213,10 @@ def _tie_numbers(text: str, page: str, recorded: dict[str, str]) -> str:
         key = match[1]
         if key in claims.everything():
             claim = claims.get(key)
-            badge = record.badge("published", claim.source)
-            return f'<span class="number">{html.escape(claim.text)} {badge}</span>'
+            badge = record.badge(claim.label, claim.source)
+            page_of_claims = "claims.html" if page.startswith("book/") else "../book/claims.html"
+            link = f'<a class="claim" href="{page_of_claims}#{key}">{html.escape(claim.text)}</a>'
+            return f'<span class="number">{link} {badge}</span>'
         if recorded.get(key) == page:
             return match[0]
         if key in recorded:
@@ -222,12 +230,21 @@ def _tie_numbers(text: str, page: str, recorded: dict[str, str]) -> str:
     return GLUE_ROLE.sub(tied, text)
 
 
-def _with_anchor(cells: list[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:
-    """Put a place that passports link to above the parameters cell."""
+def _with_anchor(
+    cells: list[nbformat.NotebookNode], notebook: str
+) -> Iterator[nbformat.NotebookNode]:
+    """Put places above the cells that passports, claims and the checklist link to."""
+    linked = book_pages.anchors()
     for cell in cells:
         if "parameters" in cell.metadata.get("tags", []):
-            yield nbformat.v4.new_markdown_cell('<span id="parameters"></span>', id="parameters-at")
+            yield _place("parameters", "parameters-at")
+        if f"{notebook}#{cell.id}" in linked:
+            yield _place(book_pages.anchor(cell.id), f"place-{cell.id[:50]}")
         yield cell
+
+
+def _place(name: str, cell_id: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_markdown_cell(f'<span id="{name}"></span>', id=cell_id)
 
 
 def _with_passports(cells: Iterator[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:

@@ -99,8 +99,8 @@ def share(hit: ArrayLike, case: ArrayLike, *, corrected: bool = True) -> Share:
     >>> print(f"{found.estimate:.3f} {found.error:.4f} {found.design_effect:.3f}")
     0.625 0.2394 1.956
     """
-    codes, cases = _codes(case)
-    hit = _hits(hit, codes.size)
+    codes, cases = case_codes(case)
+    hit = checked_hits(hit, codes.size)
     size = np.bincount(codes, minlength=cases)
     found = share_of_totals(np.bincount(codes, hit, cases), size, corrected=corrected)
     plain = [part.item() for part in map(np.asarray, found[:-1])]
@@ -357,8 +357,8 @@ def intraclass_correlation(hit: ArrayLike, case: ArrayLike) -> float:
     >>> intraclass_correlation([1, 1, 0, 0], list("aabb"))
     1.0
     """
-    codes, cases = _codes(case)
-    hit = _hits(hit, codes.size)
+    codes, cases = case_codes(case)
+    hit = checked_hits(hit, codes.size)
     size = np.bincount(codes, minlength=cases)
     n = codes.size
     if cases < 2 or n == cases:
@@ -371,14 +371,59 @@ def intraclass_correlation(hit: ArrayLike, case: ArrayLike) -> float:
     return float((between - within) / total) if total else float("nan")
 
 
-def _codes(case: ArrayLike) -> tuple[NDArray[np.int64], int]:
+def case_codes(case: ArrayLike) -> tuple[NDArray[np.int64], int]:
+    """Number the cases in sorted order.
+
+    Parameters
+    ----------
+    case : array-like, shape (n,)
+        The person each image belongs to.
+
+    Returns
+    -------
+    tuple
+        Number of each image's case, and how many cases there are.
+
+    Raises
+    ------
+    ValueError
+        When an image has no case.
+
+    Examples
+    --------
+    >>> case_codes(["b", "a", "b"])[0].tolist()
+    [1, 0, 1]
+    """
     codes, cases = pd.factorize(np.asarray(case), sort=True)
     if (codes < 0).any():
         raise ValueError(f"{(codes < 0).sum()} of {codes.size} images have no case id.")
     return codes, len(cases)
 
 
-def _hits(hit: ArrayLike, expected: int) -> NDArray[np.float64]:
+def checked_hits(hit: ArrayLike, expected: int) -> NDArray[np.float64]:
+    """Return calls as numbers, or say what is wrong with them.
+
+    Parameters
+    ----------
+    hit : array-like of 0 and 1, shape (n,)
+        Calls, or whether they are right.
+    expected : int
+        How many there should be.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        On another number, or anything but 0 and 1.
+
+    Examples
+    --------
+    >>> checked_hits([True, False], 2).tolist()
+    [1.0, 0.0]
+    """
     hit = np.asarray(hit, dtype=float)
     if hit.shape != (expected,):
         raise ValueError(f"{hit.size} calls but {expected} case ids; expected as many.")

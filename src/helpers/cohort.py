@@ -14,12 +14,16 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 from scipy import stats
 
-from helpers import claims, images, paths
-from helpers.parameters import Profile
+from helpers import claims, paths
 
 SPLITS = ("training", "validation", "test")
 DIAGNOSES = tuple(pd.read_csv(paths.package_data("table2.csv")).disease)
 DYSTROPHINOPATHIES = ("DMD", "BMD")
+#: Columns of :func:`flow` to the step that set a slice, file or case aside.
+SET_ASIDE_STEPS = {
+    **{"no_pixels": "decoding", "not_admitted": "admission"},
+    **{"copies": "copy", "cases_lost": "case"},
+}
 #: Mean and standard deviation of age, years, as printed: dystrophinopathy, control.
 PRINTED_AGES = ((14.8, 6.6), (36.8, 16.9))
 
@@ -139,9 +143,9 @@ def read_table(path: Path, *, text: list[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
     except ValueError as error:  # pandas' errors of parsing, and those of the encoding
-        _stop_at([f"it is not a table in CSV, UTF-8: {error}"], path.name)
+        stop_at([f"it is not a table in CSV, UTF-8: {error}"], path.name)
     if not isinstance(table.index, pd.RangeIndex):
-        _stop_at(["its rows have more values than its first line has names"], path.name)
+        stop_at(["its rows have more values than its first line has names"], path.name)
     return table
 
 
@@ -171,6 +175,34 @@ def table_problems(table: pd.DataFrame, schema: pa.DataFrameSchema) -> list[str]
     except SchemaErrors as error:
         return _sentences(error.failure_cases, schema)
     return ["it has no rows"] if table.empty else []
+
+
+def stop_at(problems: list[str], name: str, *, set_aside: Iterable[str] = ()) -> None:
+    """Stop with one list of everything that is wrong.
+
+    Parameters
+    ----------
+    problems : list of str
+        One sentence each, without a full stop.
+    name : str
+        What cannot be used.
+    set_aside : iterable of str
+        What was left out before, listed below the problems.
+
+    Raises
+    ------
+    InvalidCohort
+        When there is any.
+    """
+    if problems:
+        listing = "\n".join(f"  - {problem}" for problem in problems)
+        plural = "s" if len(problems) > 1 else ""
+        more = "".join(f"  - {line}\n" for line in set_aside)
+        more = f"Set aside:\n{more}" if more else ""
+        raise InvalidCohort(
+            f"{name} cannot be used ({len(problems)} problem{plural}):\n{listing}\n{more}"
+            "Correct them and run the same command again."
+        )
 
 
 def read_cases(path: Path) -> pd.DataFrame:
@@ -219,38 +251,8 @@ def read_slices(path: Path, *, cases: pd.DataFrame) -> pd.DataFrame:
     without = sorted(set(cases.case_id) - set(slices.case_id))
     problems = [f"case {name!r} is not in cases.csv" for name in unknown]
     problems += [f"case {name!r} of cases.csv has no slice" for name in without]
-    _stop_at(problems, path.name)
+    stop_at(problems, path.name)
     return slices
-
-
-def import_own(profile: Profile, folder: Path) -> None:
-    """Describe the author's own scans in the cohort's tables; no image is copied.
-
-    Parameters
-    ----------
-    profile : Profile
-        ``profile.cohort.thigh_source`` is the author's folder: ``cases.csv`` and, for each
-        case, a folder of its name with DICOM or NIfTI files.
-    folder : Path
-        ``results/<profile>/cohort/thigh``, written here.
-
-    Raises
-    ------
-    InvalidCohort
-        Listing every problem of the tables and every file that cannot be read.
-    """
-    source = paths.root() / Path(profile.cohort.thigh_source).expanduser()
-    if not (source / "cases.csv").is_file():
-        raise InvalidCohort(
-            f"{source} holds no cases.csv. Expected columns: {', '.join(CASES.columns)}. "
-            "The book's page 'Your own data' describes the folder."
-        )
-    cases = read_table(source / "cases.csv", text=["case_id"])
-    problems = [f"cases.csv: {text}" for text in table_problems(cases, CASES)]
-    codes = cases["case_id"].dropna().unique() if "case_id" in cases else []
-    rows, unreadable = _own_slices(codes, source)
-    _stop_at(problems + unreadable, str(source))
-    write_tables(folder, cases, pd.DataFrame(rows), {"synthetic": False})
 
 
 def write_tables(
@@ -367,6 +369,31 @@ def area_from_moments(positive: tuple[float, float], control: tuple[float, float
     return float(stats.norm.cdf(distance))
 
 
+def area_with_sex(area: float, *, female_controls: float) -> float:
+    """Return the area under the ROC curve when women, all of them controls, are known as such.
+
+    Parameters
+    ----------
+    area : float
+        Area of another quantity, here age, among men; taken to be the same in both sexes.
+    female_controls : float
+        Share of women among the controls.
+
+    Returns
+    -------
+    float
+        A woman is always told apart from a positive; a man as well as the quantity does.
+
+    Examples
+    --------
+    Age and sex as printed, with 120 women among 284 controls:
+
+    >>> round(area_with_sex(area_from_moments(*PRINTED_AGES), female_controls=120 / 284), 3)
+    0.935
+    """
+    return female_controls + (1 - female_controls) * area
+
+
 def split_plausibility() -> pd.DataFrame:
     """Return how likely a random split of cases gives the published test set.
 
@@ -438,26 +465,65 @@ def example_cases(cases: pd.DataFrame, *, folder: Path) -> pd.DataFrame:
     return chosen.assign(title=chosen.diagnosis + ", " + chosen.sex + ", " + ages)
 
 
-def flow(cases: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
+def read_pressed(folder: Path) -> list[str]:
+    """Return the slices of a synthetic cohort that are drawn with legs not separable.
+
+    Parameters
+    ----------
+    folder : Path
+        ``results/<profile>``.
+
+    Returns
+    -------
+    list of str
+        slice_id; empty for the author's own scans, whose truth nobody knows.
+    """
+    path = Path(folder) / "cohort" / "thigh" / "truth" / "legs.csv"
+    if not path.is_file():
+        return []
+    truth = pd.read_csv(path)
+    return sorted(set(truth.slice_id[truth.separable == 0]))
+
+
+def flow(
+    cases: pd.DataFrame,
+    slices: pd.DataFrame,
+    *,
+    set_aside: pd.DataFrame | None = None,
+    pressed: Iterable[str] = (),
+) -> pd.DataFrame:
     """Return how many cases, slices and possible leg images each split has.
 
     Parameters
     ----------
     cases, slices : DataFrame
         As :data:`CASES` and :data:`SLICES`.
+    set_aside : DataFrame, optional
+        From :func:`helpers.own.read_set_aside`: what was given and not taken in.
+    pressed : iterable of str
+        From :func:`read_pressed`: slices of a synthetic cohort whose legs are not separable.
 
     Returns
     -------
     DataFrame
-        split, dystrophinopathy, cases, slices, legs (two a slice).
+        split, dystrophinopathy, cases, slices, legs (two a slice); not_separable, slices whose
+        legs are drawn pressed together; and of what was set aside: no_pixels, not_admitted,
+        copies (each slices, or files that give none) and cases_lost.
     """
+    keys = ["split", "dystrophinopathy"]
     joined = slices.merge(cases, on="case_id")
-    table = joined.groupby(["split", "dystrophinopathy"]).agg(
-        cases=("case_id", "nunique"), slices=("slice_id", "size")
-    )
+    table = joined.groupby(keys).agg(cases=("case_id", "nunique"), slices=("slice_id", "size"))
     table["legs"] = 2 * table.slices
-    order = [(split, label) for split in SPLITS for label in (1, 0)]
-    return table.reindex(order, fill_value=0).reset_index()
+    table["not_separable"] = joined[joined.slice_id.isin(list(pressed))].groupby(keys).size()
+    for name, step in SET_ASIDE_STEPS.items():
+        if set_aside is None or set_aside.empty:
+            table[name] = 0
+            continue
+        counted = set_aside[set_aside.step == step].groupby(keys).size()
+        table = table.reindex(table.index.union(counted.index))
+        table[name] = counted
+    order = pd.MultiIndex.from_product([SPLITS, (1, 0)], names=keys)
+    return table.reindex(order).fillna(0).astype(int).reset_index()
 
 
 def _cells_of(name: str, here: pd.DataFrame, published: pd.DataFrame) -> dict[str, str]:
@@ -479,7 +545,7 @@ def _moments_text(values: pd.Series) -> str:
 
 
 def _checked(frame: pd.DataFrame, schema: pa.DataFrameSchema, name: str) -> pd.DataFrame:
-    _stop_at(table_problems(frame, schema), name)
+    stop_at(table_problems(frame, schema), name)
     return schema.validate(frame)[list(schema.columns)]
 
 
@@ -511,44 +577,3 @@ def _wanted(check: str) -> str:
         "field_uniqueness": "a code used once",
     }
     return words.get(check, check)
-
-
-def _stop_at(problems: list[str], name: str) -> None:
-    if problems:
-        listing = "\n".join(f"  - {problem}" for problem in problems)
-        plural = "s" if len(problems) > 1 else ""
-        raise InvalidCohort(
-            f"{name} cannot be used ({len(problems)} problem{plural}):\n{listing}\n"
-            "Correct them and run the same command again."
-        )
-
-
-def _own_slices(case_ids: Iterable[str], source: Path) -> tuple[list[dict], list[str]]:
-    rows: list[dict] = []
-    problems: list[str] = []
-    for case_id in case_ids:
-        files = sorted(p for p in (source / case_id).glob("**/*") if p.is_file())
-        files = [p for p in files if not p.name.startswith(".")]
-        if not files:
-            problems.append(f"folder {case_id}/ of this case is missing or empty")
-        own: list[dict] = []
-        for path in files:
-            try:
-                own += _slices_of(path)
-            except images.UnreadableImage as error:
-                problems.append(f"case {case_id}: {error}")
-        # Numbered within the case: a file more in one case renames nothing in another.
-        rows += [
-            {"slice_id": f"{case_id}-{i:05d}", "case_id": case_id} | r for i, r in enumerate(own)
-        ]
-    return rows, problems
-
-
-def _slices_of(path: Path) -> list[dict]:
-    positions = images.frame_positions(path)
-    # Decoding the last frame reads the whole file.
-    images.read_slice(path, len(positions) - 1)
-    return [
-        {"file": str(path.resolve()), "frame": i, "slice_position_mm": z}
-        for i, z in enumerate(positions)
-    ]

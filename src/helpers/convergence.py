@@ -380,29 +380,6 @@ def readable_milestones(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def as_numbers(table: pd.DataFrame) -> dict[str, float]:
-    """Return :func:`milestones` by the keys of the book's numbers.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From :func:`milestones`.
-
-    Returns
-    -------
-    dict of str to float
-        ``<scaling>.<plain or penalised>.momentum_<m>.<best or near>``; those reached only.
-    """
-    found = {}
-    for row in table.itertuples():
-        scaling = "raw" if row.scaling == SCALINGS[0] else row.scaling
-        loss = "penalised" if row.penalised else "plain"
-        for name, value in (("best", row.best_epoch), ("near", row.near_epoch)):
-            if np.isfinite(value):
-                found[f"{scaling}.{loss}.momentum_{row.momentum:g}.{name}"] = float(value)
-    return found
-
-
 def thinned(path: pd.DataFrame, *, per_decade: int = 24) -> pd.DataFrame:
     """Return a path at epochs evenly apart on a log axis, enough for a figure.
 

@@ -195,6 +195,8 @@ def explain(
         row0, col0, row1, col1 = features.box(place)
         source = images.read_slice(folder / place.file, place.frame)
         leg = source.pixels[row0:row1, col0:col1]
+        # A mirrored leg was shown to the network mirrored: its map is turned back.
+        activation = activation[:, ::-1] if getattr(place, "mirrored", 0) else activation
         fine = on_box(activation, leg.shape, spacing_mm=source.spacing_mm)
         about = {"slice_id": place.slice_id, "box": features.box(place), "logit": logit}
         found.append(row | about | {"leg": leg, "activation": fine})

@@ -433,11 +433,11 @@ def fingerprint(
         SHA-256, hexadecimal.
     """
     code = [inspect.getsource(part) for part in (images, network_input, networks.preprocess)]
-    columns = ["image_id", "file", "frame", "row0", "col0", "row1", "col1"]
+    columns = ["image_id", "file", "frame", "row0", "col0", "row1", "col1", "mirrored"]
     content = [_of_image(folder / file) for file in rows["file"].unique()]
     parts = [
         [name, weights.identity, input_pixels, keras.__version__],
-        rows[columns].astype(str).to_numpy().tolist(),
+        rows.reindex(columns=columns).astype(str).to_numpy().tolist(),
         content,
         code,
     ]

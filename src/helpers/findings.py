@@ -135,7 +135,11 @@ def age_and_sex(printed: Mapping[str, Claim]) -> dict[str, float]:
     {'age': 0.887, 'sex': 0.711, 'both': 0.935}
     """
     women = printed["P1-12f"].value / (printed["P1-12f"].value + printed["P1-12m"].value)
-    age = cohort.area_from_moments(*cohort.PRINTED_AGES)
+    moments = [
+        tuple(printed[name].value for name in pair)
+        for pair in (("P1-08", "P1-08s"), ("P1-13a", "P1-13as"))
+    ]
+    age = cohort.area_from_moments(*moments)
     return {"age": age, "sex": (1 + women) / 2, "both": women + (1 - women) * age}
 
 
@@ -148,7 +152,7 @@ def _even(printed: Mapping[str, Claim]) -> dict[str, str]:
     four = int((table["total_images"] == 4 * table["total_cases"]).sum())
     return {
         "cells": f"{cells.size}",
-        "chance": f"{0.5**cells.size:.0e}",
+        "chance": _power(0.5**cells.size),
         "four": f"{four}",
         "rows": f"{len(table)}",
     }
@@ -207,11 +211,11 @@ def _split(printed: Mapping[str, Claim]) -> dict[str, str]:
     return {
         "bmd": f"{test['BMD']} of {total['BMD']}",
         "bmd_expected": f"{draw['BMD'].mean():.1f}",
-        "bmd_p": f"p = {draw['BMD'].sf(test['BMD'] - 1):.0e}",
+        "bmd_p": f"p = {_power(draw['BMD'].sf(test['BMD'] - 1))}",
         "other": f"{test['other']} of {total['other']}",
         "other_expected": f"{draw['other'].mean():.1f}",
-        "other_p": f"p = {draw['other'].cdf(test['other']):.1e}",
-        "chi_p": f"p = {chi.pvalue:.0e}",
+        "other_p": f"p = {_power(draw['other'].cdf(test['other']), digits=1)}",
+        "chi_p": f"p = {_power(chi.pvalue)}",
     }
 
 
@@ -264,6 +268,13 @@ def _consistent(printed: Mapping[str, Claim]) -> dict[str, str]:
     ids = {"training": "P1-03a", "validation": "P1-03b", "test": "P1-03c"}
     parts = {name: int(printed[key].value) for name, key in ids.items()}
     return {name: f"{n}" for name, n in (parts | {"total": sum(parts.values())}).items()}
+
+
+def _power(value: float, *, digits: int = 0) -> str:
+    """Write a small number with a power of ten."""
+    factor, exponent = f"{value:.{digits}e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{factor} × 10{raised}"
 
 
 _FACTS: dict[str, Callable[[Mapping[str, Claim]], dict[str, str]]] = {

@@ -333,8 +333,10 @@ def _present(file: str | Path) -> Path:
     with _reading(path, "cannot be opened"):
         if path.is_dir():
             raise UnreadableImage(f"{path.name} is a folder", REMOVE)
-        if not path.is_file():
+        if not path.exists():
             raise UnreadableImage(f"{path.name} does not exist", "Expected DICOM or NIfTI.")
+        if not path.is_file():  # a pipe would wait for ever
+            raise UnreadableImage(f"{path.name} is no ordinary file", REMOVE)
         if not path.stat().st_size:
             raise UnreadableImage(f"{path.name} is empty")
     return path
@@ -468,15 +470,15 @@ class _Dicom:
             return _number(self.header.get("SliceLocation"))
 
     def stored(self, frame: int) -> np.ndarray:
-        syntax = self.header.file_meta.get("TransferSyntaxUID")
-        if syntax and not _decodes(syntax):
-            raise UnreadableImage(
-                f"{self.path.name} gives no pixels: nothing installed decodes {syntax.name}",
-                CONVERT,
-            )
         if not any(name in self.header for name in PIXELS):
             raise UnreadableImage(f"{self.path.name} gives no pixels: it has no Pixel Data")
         with _reading(self.path, "gives no pixels"):
+            syntax = UID(self.header.file_meta.TransferSyntaxUID)
+            if not _decodes(syntax):
+                raise UnreadableImage(
+                    f"{self.path.name} gives no pixels: nothing installed decodes {syntax.name}",
+                    CONVERT,
+                )
             return pixel_array(self.header, index=frame, raw=True)
 
     def read(self, frame: int) -> SliceImage:

@@ -69,7 +69,8 @@ def proportion(
 
     References
     ----------
-    Brown LD, Cai TT, DasGupta A. Statistical Science 2001;16:101-133.
+    Brown LD, Cai TT, DasGupta A. Statistical Science 2001;16:101-133,
+    doi 10.1214/ss/1009213286.
 
     Examples
     --------
@@ -117,7 +118,8 @@ def likelihood_ratio(counts: Counts, *, sign: str, level: float = 0.95) -> Inter
 
     References
     ----------
-    Simel DL, Samsa GP, Matchar DB. J Clin Epidemiol 1991;44:763-770.
+    Simel DL, Samsa GP, Matchar DB. J Clin Epidemiol 1991;44:763-770,
+    doi 10.1016/0895-4356(91)90128-V.
 
     Examples
     --------
@@ -155,7 +157,7 @@ def odds_ratio(counts: Counts, *, level: float = 0.95) -> Interval:
 
     References
     ----------
-    Woolf B. Ann Hum Genet 1955;19:251-253.
+    Woolf B. Ann Hum Genet 1955;19:251-253, doi 10.1111/j.1469-1809.1955.tb01348.x.
 
     Examples
     --------
@@ -272,7 +274,8 @@ def youden(counts: Counts, *, level: float = 0.95) -> Interval:
 
     References
     ----------
-    Newcombe RG. Stat Med 1998;17:873-890, method 10.
+    Newcombe RG. Stat Med 1998;17:873-890, method 10,
+    doi 10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I.
 
     Examples
     --------
@@ -422,7 +425,8 @@ def by_case(
 
     References
     ----------
-    Field CA, Welsh AH. Bootstrapping clustered data. J R Stat Soc B 2007;69:369-390.
+    Field CA, Welsh AH. Bootstrapping clustered data. J R Stat Soc B 2007;69:369-390,
+    doi 10.1111/j.1467-9868.2007.00593.x.
 
     Examples
     --------
@@ -588,7 +592,8 @@ def roc_band(
 
     References
     ----------
-    Fawcett T. Pattern Recognition Letters 2006;27:861-874, vertical averaging.
+    Fawcett T. Pattern Recognition Letters 2006;27:861-874,
+    doi 10.1016/j.patrec.2005.10.010, vertical averaging.
     """
     label, probability = accuracy.checked_scores(label, probability)
     weights = case_weights(case, stratum=label, replicates=replicates, seed=seed)[1:]

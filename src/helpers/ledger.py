@@ -269,14 +269,16 @@ def filled(text: str, facts: Mapping[str, str], *, of: str) -> str:
 
 
 def _row(claim: Claim, printed: Mapping[str, Claim], numbers: Mapping[str, dict] | None) -> Row:
+    measured = None if numbers is None else numbers.get(claim.measured)
     try:
         outcome = recompute.run(claim, printed)
+    except recompute.NothingFits as reason:
+        return Row(claim, Outcome(), None, measured, NOT_CHECKABLE, str(reason))
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError) as error:
         raise LedgerError(
             f"{claim.id}: {claim.recompute['by']} stopped: {type(error).__name__}: {error}. "
             "Check its inputs in book/claims.yml."
         ) from error
-    measured = None if numbers is None else numbers.get(claim.measured)
     reading = _best(claim, outcome)
     verdict = _verdict(claim, outcome, reading, measured, has_run=numbers is not None)
     condition = reading.condition if reading and verdict == REMARK else ""

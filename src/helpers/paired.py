@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from helpers import clustered
 from helpers.inference import Interval
@@ -82,8 +83,8 @@ def discordant(first: ArrayLike, second: ArrayLike, case: ArrayLike) -> pd.DataF
     >>> discordant([1, 1, 0], [0, 1, 1], ["x", "x", "y"]).to_numpy().tolist()
     [[1, 1, 0, 0, 2], [0, 0, 1, 0, 1]]
     """
-    codes, cases = clustered._codes(case)
-    first, second = (clustered._hits(rater, codes.size) for rater in (first, second))
+    codes, cases = clustered.case_codes(case)
+    first, second = (clustered.checked_hits(rater, codes.size) for rater in (first, second))
     cells = {
         "both": first * second,
         "b": first * (1 - second),
@@ -324,6 +325,40 @@ def compare(
         rows.append((test, found.method, unit, found.difference, b, c, *found[1:3], found.reason))
     columns = ["test", "method", "unit", "difference", "b", "c", "statistic", "p", "reason"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def adjusted(p: ArrayLike, *, method: str = "holm") -> NDArray[np.float64]:
+    """Adjust p-values for looking at several tests.
+
+    Holm's method keeps the chance of any false finding below the level whatever the tests'
+    dependence. Computed by statsmodels.
+
+    Parameters
+    ----------
+    p : array-like of float, shape (tests,)
+        NaN where a test was not possible; it stays NaN and does not count.
+    method : str
+        Of statsmodels' ``multipletests``, for example holm, bonferroni or fdr_bh.
+
+    Returns
+    -------
+    ndarray, shape (tests,)
+
+    References
+    ----------
+    Holm S. Scand J Stat 1979;6:65-70.
+
+    Examples
+    --------
+    >>> adjusted([0.01, 0.04, np.nan, 0.03]).round(2).tolist()
+    [0.03, 0.06, nan, 0.06]
+    """
+    p = np.asarray(p, dtype=float)
+    known = np.isfinite(p)
+    found = np.full(p.shape, np.nan)
+    if known.any():
+        found[known] = multipletests(p[known], method=method)[1]
+    return found
 
 
 def _chi_squared(difference: float, statistic: float, method: str) -> PairedTest:

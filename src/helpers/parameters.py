@@ -38,6 +38,9 @@ class Cohort(_Section):
     case_fraction: Fraction = Field(description="fraction of the published cases per cell")
     image_fraction: Fraction = Field(description="fraction of the published leg images per cell")
     thigh_matrix: int = Field(ge=128, le=1024, description="rows and columns of a slice, pixels")
+    texture_strength: float = Field(
+        ge=0, le=1, description="texture of fat in muscle; 0: evenly spread in each muscle"
+    )
     brain_source: str = Field(description='"phantom", or the folder of your own brain images')
     subject_fraction: Fraction = Field(description="fraction of the published subjects per cell")
     brain_voxel_mm: float = Field(ge=1, le=8, description="voxel edge, mm")
@@ -48,10 +51,14 @@ class Cohort(_Section):
 class Roi(_Section):
     """How the two legs are located in a slice."""
 
-    smoothing_mm: NotNegative = Field(description="Gaussian sd before Otsu's threshold, mm")
-    neck_fraction_max: Fraction = Field(description="widest bridge cut, share of the leg's height")
+    working_mm: Positive = Field(description="edge of the blocks the legs are found on, mm")
+    smoothing_mm: NotNegative = Field(description="sd of the smoothing before the threshold, mm")
+    neck_fraction_max: Fraction = Field(
+        description="longest contact that is cut, share of the leg's height"
+    )
     leg_share_min: Fraction = Field(description="smallest leg, share of the foreground")
     margin_mm: NotNegative = Field(description="margin around the leg, mm")
+    mirror_left: bool = Field(description="mirror left legs, so that all look like right ones")
 
 
 class Machine(_Section):
@@ -128,6 +135,12 @@ class Readers(_Section):
     reads_csv: str = Field(description="file of your readers' calls; empty = simulated readers")
 
 
+class Coverage(_Section):
+    """How exactly the coverage of intervals is measured."""
+
+    coverage_datasets: Count = Field(description="simulated data sets for each correlation")
+
+
 class DystoniaNet(_Section):
     """The 3-D network; its sizes are not published and are assumptions here."""
 
@@ -168,6 +181,7 @@ class Profile(_Section):
     backbones: Backbones
     training: Training
     readers: Readers
+    coverage: Coverage
     dystonianet: DystoniaNet
     maps: Maps
 
@@ -179,7 +193,7 @@ NOTEBOOK_SECTIONS: dict[str, tuple[str, ...]] = {
     "03_backbone_comparison": ("backbones", "training"),
     "04_resnet50_training": ("backbones", "training"),
     "05_reader_comparison": ("readers",),
-    "06_dmd_bmd_breakdown": (),
+    "06_dmd_bmd_breakdown": ("coverage",),
     "07_dystonianet": ("dystonianet",),
     "08_cam_visualization": ("maps",),
 }

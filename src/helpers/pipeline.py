@@ -82,7 +82,7 @@ STEPS = (
 #: The module that makes or imports each cohort.
 COHORT_MODULES = {
     ("thigh", True): "helpers.phantom.thigh",
-    ("thigh", False): "helpers.cohort",
+    ("thigh", False): "helpers.own",
     ("brain", True): "helpers.phantom.brain",
     ("brain", False): "helpers.brain",
 }
@@ -175,7 +175,13 @@ def _weights_here(kinds: list[str]) -> str:
 
 
 _BELONGS = {
-    "thigh": ("thigh_source", "case_fraction", "image_fraction", "thigh_matrix"),
+    "thigh": (
+        "thigh_source",
+        "case_fraction",
+        "image_fraction",
+        "thigh_matrix",
+        "texture_strength",
+    ),
     "brain": ("brain_source", "subject_fraction", "brain_voxel_mm", "effect_d", "exaggerated_d"),
 }
 
@@ -185,6 +191,7 @@ def stamps_of_book() -> list[str]:
     top = paths.root()
     stamps = {name: staleness.of_file(top / name) for name in ("_config.yml", "_toc.yml")}
     stamps["book"] = staleness.of_folder(top / "book")
+    stamps["benchmarks"] = staleness.of_folder(top / "benchmarks" / "results")
     return _lines(stamps | staleness.of_modules(["helpers.book"]))
 
 

@@ -253,9 +253,8 @@ def largest_p(model: Iterable[int], reader: Iterable[int], n: int) -> dict[str, 
     """
     reader, bounds = list(reader), {}
     for first, second in product(model, reader):
-        pairs = mcnemar_bounds(first, second, n).items()
-        found = p_values(first, second, n) | {_MCNEMAR[form]: p for form, p in pairs}
-        bounds = {test: max(p, bounds.get(test, 0.0)) for test, p in found.items()}
+        for test, p in _every_p(first, second, n):
+            bounds[test] = max(p, bounds.get(test, 0.0))
     return bounds
 
 
@@ -280,11 +279,7 @@ def case_tables(printed: Decimal, n: int) -> pd.DataFrame:
     >>> [34, 29] in table.loc[table["test"] == "Fisher", ["model", "reader"]].to_numpy().tolist()
     True
     """
-    rows = []
-    for model in range(1, n):
-        for reader in range(model):
-            found = p_values(model, reader, n).items()
-            rows += [(name, model, reader) for name, p in found if rounds_to(p, printed)]
+    rows = [row[:3] for row in _case_p_values(n) if rounds_to(row[3], printed)]
     return pd.DataFrame(rows, columns=["test", "model", "reader"])
 
 
@@ -661,6 +656,19 @@ def hanley_mcneil(auc: float, positives: int, controls: int) -> tuple[float, flo
     error = np.sqrt((auc * (1 - auc) + spread) / (positives * controls))
     half = float(stats.norm.ppf(0.975) * error)
     return auc - half, auc + half
+
+
+@cache
+def _every_p(first: int, second: int, n: int) -> tuple[tuple[str, float], ...]:
+    pairs = ((_MCNEMAR[form], p) for form, p in mcnemar_bounds(first, second, n).items())
+    return (*p_values(first, second, n).items(), *pairs)
+
+
+@cache
+def _case_p_values(n: int) -> tuple[tuple[str, int, int, float], ...]:
+    """Every test's p for every pair of numbers of cases, model the more."""
+    pairs = ((model, reader) for model in range(1, n) for reader in range(model))
+    return tuple((name, *pair, p) for pair in pairs for name, p in p_values(*pair, n).items())
 
 
 @cache

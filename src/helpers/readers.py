@@ -200,7 +200,7 @@ def fleiss_kappa(calls: ArrayLike) -> float:
 
     References
     ----------
-    Fleiss JL. Psychological Bulletin 1971;76:378-382.
+    Fleiss JL. Psychological Bulletin 1971;76:378-382, doi 10.1037/h0031619.
 
     Examples
     --------
@@ -271,7 +271,7 @@ def kappa_word(kappa: float) -> str:
 
     References
     ----------
-    Landis JR, Koch GG. Biometrics 1977;33:159-174.
+    Landis JR, Koch GG. Biometrics 1977;33:159-174, doi 10.2307/2529310.
 
     Examples
     --------

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from helpers import accuracy, claims, clustered, cohort, inference, published, readers
+from helpers import accuracy, claims, clustered, cohort, inference, operating, published, readers
 from helpers.accuracy import Counts
 from helpers.inference import Interval
 
@@ -91,8 +91,8 @@ def raters(correlations: Iterable[float] = CORRELATIONS) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        rater, evidence, correlation, measure, estimate, low, high. Intervals that are printed
-        stand as printed; evidence says which these are.
+        rater, evidence, correlation, kind (the correlation in words), measure, estimate, low,
+        high. Intervals that are printed stand as printed; evidence says which these are.
 
     Examples
     --------
@@ -100,13 +100,40 @@ def raters(correlations: Iterable[float] = CORRELATIONS) -> pd.DataFrame:
     >>> table.loc[("radiologist 1", "accuracy"), ["low", "high"]].astype(float).tolist()
     [0.77, 0.83]
     """
+    correlations = list(correlations)
     parts = [network(correlations).assign(rater=MODEL, evidence="recomputed")]
     parts += [_radiologists(correlation) for correlation in correlations]
-    columns = ["rater", "evidence", "correlation", "measure", "estimate", "low", "high"]
-    return pd.concat([part[columns] for part in parts], ignore_index=True)
+    columns = ["rater", "evidence", "correlation", "kind", "measure", "estimate", "low", "high"]
+    table = pd.concat(parts, ignore_index=True)
+    kinds = {0.0: "images independent, as published"}
+    table["kind"] = [
+        kinds.get(value, f"correlation {value:g}, assumed") for value in table["correlation"]
+    ]
+    return table[columns]
 
 
-def operating_point(correlations: Iterable[float] = CORRELATIONS) -> dict[float, tuple]:
+def operating_points(correlations: Iterable[float] = CORRELATIONS) -> pd.DataFrame:
+    """Return the published operating point with intervals for each assumed correlation.
+
+    Parameters
+    ----------
+    correlations : iterable of float
+        Assumed intraclass correlations.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`helpers.operating.sweep` returns it; the setting is the correlation.
+    """
+    counts = accuracy.published_counts()
+    parts = [
+        operating.of_counts(counts, effective=sizes, setting=value)
+        for value, sizes in effective_sizes(correlations).items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def effective_sizes(correlations: Iterable[float] = CORRELATIONS) -> dict[float, tuple]:
     """Return the effective numbers of positives and controls for each correlation.
 
     Parameters
@@ -120,7 +147,7 @@ def operating_point(correlations: Iterable[float] = CORRELATIONS) -> dict[float,
 
     Examples
     --------
-    >>> operating_point([0.0])
+    >>> effective_sizes([0.0])
     {0.0: (228.0, 420.0)}
     """
     counts = accuracy.published_counts()
@@ -423,8 +450,120 @@ def standardised(
     return pd.DataFrame(rows, columns=["mix", "share_bmd", "estimate", "low", "high"])
 
 
+def prevalence() -> float:
+    """Share of the published test images that show a dystrophinopathy.
+
+    Examples
+    --------
+    >>> round(prevalence(), 3)
+    0.352
+    """
+    counts = accuracy.published_counts()
+    return (counts.tp + counts.fn) / sum(counts)
+
+
+def surviving(compared: pd.DataFrame, *, column: str = "p") -> str:
+    """Count the differences whose p is below 0.05 for each correlation, in words.
+
+    Parameters
+    ----------
+    compared : DataFrame
+        From :func:`differences`.
+    column : {"p", "holm"}
+        Plain or adjusted p.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> surviving(differences())
+    '6 of 6 with independent images, 4 at a correlation of 0.4, 1 at 0.8'
+    >>> surviving(differences(), column="holm")
+    '6 of 6 with independent images, 1 at a correlation of 0.4, 0 at 0.8'
+    """
+    below = (compared[column] < 0.05).groupby(compared["correlation"]).agg(["sum", "size"])
+    first, *others = below.itertuples()
+    parts = [f"{first.sum} of {first.size} with independent images"]
+    words = [" at a correlation of", *[" at"] * len(others)]
+    parts += [f"{row.sum}{word} {row.Index:g}" for row, word in zip(others, words, strict=False)]
+    return ", ".join(parts)
+
+
+def majority() -> tuple[float, float]:
+    """Smallest and largest accuracy of the three radiologists' majority vote.
+
+    Over all tables of calls that give the printed accuracies, sensitivity and kappa.
+
+    Returns
+    -------
+    tuple of float
+
+    Examples
+    --------
+    >>> [round(value, 3) for value in majority()]
+    [0.737, 0.918]
+    """
+    counts = accuracy.published_counts()
+    positives, controls = counts.tp + counts.fn, counts.fp + counts.tn
+    right = [_fitting(name, positives + controls) for name in _RADIOLOGISTS]
+    found = _fitting("P1-39", positives)
+    sums = range(3 * min(found) - 1, 3 * max(found) + 2)  # thirds that round to these
+    kappa = Decimal(f"{claims.get('P1-41').value:.3f}")
+    return published.majority_bounds(
+        right, sums, positives=positives, controls=controls, kappa=kappa
+    )
+
+
+def numbers(correlations: Iterable[float] = CORRELATIONS) -> pd.DataFrame:
+    """Return what prose quotes of this module's results, a row a number.
+
+    Parameters
+    ----------
+    correlations : iterable of float
+        Assumed intraclass correlations.
+
+    Returns
+    -------
+    DataFrame
+        key, value, digits, basis.
+
+    Examples
+    --------
+    >>> round(float(numbers().set_index("key")["value"]["p.sensitivity.0"]), 4)
+    0.0021
+    """
+    compared = differences(correlations)
+    unpaired = "unpaired z-test, mean radiologist taken as one reader, of the counts that fit"
+    mean = compared["against"] == "mean radiologist"
+    rows = [
+        (f"p.{row.measure}.{row.correlation:g}", row.p, 4 if row.p < 0.01 else 3, unpaired)
+        for row in compared[mean].itertuples()
+    ]
+    first = compared[compared["correlation"] == compared["correlation"].min()]
+    rows += [
+        (f"limit.{row.measure}", row.limit, 2, f"{unpaired}; correlation where p is 0.05")
+        for row in first[first["against"] == "mean radiologist"].itertuples()
+    ]
+    largest = float(image_tests()["largest_p"].max())
+    rows.append(("largest_p", largest, 4, "tests of independent images, all tables that fit"))
+    votes = "all calls that fit the printed accuracies, sensitivity and kappa"
+    rows += zip(("majority.low", "majority.high"), majority(), (3, 3), (votes, votes), strict=True)
+    mean = readers.published_measures().set_index(["rater", "measure"])["estimate"]
+    rounded = "from the mean accuracy and the sensitivity, as rounded"
+    rows.append(("radiologists.specificity", mean["mean radiologist", "specificity"], 2, rounded))
+    assumed = "assumption: equal sensitivity, independent errors"
+    rows.append(("independent.kappa", readers.independent_kappa(), 3, assumed))
+    rows.append(("images_per_person", design_effect("positives", 1.0), 1, "Table 2, positives"))
+    return pd.DataFrame(rows, columns=["key", "value", "digits", "basis"])
+
+
 #: Positive images found by the mean radiologist; the one number that fits Wilson's interval.
 _MEAN_FOUND = 180
+
+#: Printed accuracies of the three.
+_RADIOLOGISTS = ("P1-37a", "P1-37b", "P1-37c")
 
 
 @cache
@@ -481,7 +620,7 @@ def _comparisons() -> list[tuple]:
     counts = accuracy.published_counts()
     positives, controls = counts.tp + counts.fn, counts.fp + counts.tn
     everyone = positives + controls
-    right = [_fitting(name, everyone) for name in ("P1-37a", "P1-37b", "P1-37c")]
+    right = [_fitting(name, everyone) for name in _RADIOLOGISTS]
     mean = [sum(map(pick, right)) / len(right) for pick in (min, max)]
     found = _fitting("P1-39", positives)
     cleared = [mean[0] - max(found), mean[1] - min(found)]

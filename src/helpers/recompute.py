@@ -79,6 +79,10 @@ class UnknownRecomputation(ValueError):
     """A claim names a function or an input that does not exist."""
 
 
+class NothingFits(ValueError):
+    """No whole number gives a printed share on which another claim's recomputation rests."""
+
+
 _REGISTRY: dict[str, Callable[..., Outcome]] = {}
 
 
@@ -278,7 +282,7 @@ def from_table_3(
 def network(measure: str, row: list[Claim]) -> Outcome:
     """Search the whole numbers of images that give all three shares of a row of Table 1."""
     pairs = joint(row)
-    positives, controls = test_images()
+    positives, controls = test_set()
     part = {
         "accuracy": (lambda tp, tn: tp + tn, positives + controls),
         "sensitivity": (lambda tp, tn: tp, positives),
@@ -294,7 +298,7 @@ def network(measure: str, row: list[Claim]) -> Outcome:
 @_named
 def auc_interval(auc: Claim) -> Outcome:
     """Interval of a printed area, were images independent; it says nothing of the area."""
-    low, high = published.hanley_mcneil(auc.value, *test_images())
+    low, high = published.hanley_mcneil(auc.value, *test_set())
     return Outcome(facts={"low": f"{low:.3f}", "high": f"{high:.3f}"})
 
 
@@ -324,14 +328,14 @@ def better_than_doctors(
 @_named
 def reader_accuracy(claim: Claim) -> Outcome:
     """Search the right calls behind a reader's accuracy, of images and of cases."""
-    positives, controls = test_images()
+    positives, controls = test_set()
     n, cases = positives + controls, int(table_2("cases", split="test").readings[0].value)
     found = whole_numbers(claim, n)
     facts = {
         "counts": _either(found),
         "images": f"{n}",
         "cases": f"{cases}",
-        "of_cases": _either(published.fitting(_printed(claim), cases)) or "none",
+        "of_cases": _either(published.fitting(_printed(claim), cases)),
     }
     readings = tuple(reading for k in found for reading in _intervals(k, n))
     return Outcome(readings, None, facts, f"{_either(found)} of {n} test images")
@@ -340,7 +344,7 @@ def reader_accuracy(claim: Claim) -> Outcome:
 @_named
 def mean_reader(claim: Claim) -> Outcome:
     """Search the images behind the doctors' sensitivity, of one reader's, all reads, or cases."""
-    positives, _ = test_images()
+    positives, _ = test_set()
     cases = int(table_2("cases", "positive", "test").readings[0].value)
     fit = {n: published.fitting(_printed(claim), n) for n in (positives, 3 * positives, cases)}
     found = whole_numbers(claim, positives)
@@ -348,9 +352,9 @@ def mean_reader(claim: Claim) -> Outcome:
     facts = {
         "images": f"{positives}",
         "reads": f"{3 * positives}",
-        "of_reads": _either(fit[3 * positives]) or "none",
+        "of_reads": _either(fit[3 * positives]),
         "cases": f"{cases}",
-        "of_cases": _either(fit[cases]) or "none",
+        "of_cases": _either(fit[cases]),
     }
     return Outcome(readings, None, facts, f"{_either(found)} of {positives} test images")
 
@@ -358,8 +362,8 @@ def mean_reader(claim: Claim) -> Outcome:
 @_named
 def p_on_images(p: Claim, model: Claim, doctors: Claim) -> Outcome:
     """Every p that a test on independent images can give, for the counts behind the intervals."""
-    positives, _ = test_images()
-    first, second = whole_numbers(model, positives), whole_numbers(doctors, positives)
+    positives, _ = test_set()
+    first, second = _needed(model, positives), _needed(doctors, positives)
     bounds = published.largest_p(first, second, positives)
     shares = ({"printed": Printed(c.printed["value"]), "n": positives} for c in (model, doctors))
     loose = published.largest_p(*(published.fitting(**share) for share in shares), positives)
@@ -380,9 +384,9 @@ def p_on_images(p: Claim, model: Claim, doctors: Claim) -> Outcome:
 @_named
 def p_elsewhere(p: Claim, model: Claim, doctors: Claim) -> Outcome:
     """What it takes for the printed p when readers or cases are the unit."""
-    positives, _ = test_images()
+    positives, _ = test_set()
     cases = int(table_2("cases", "positive", "test").readings[0].value)
-    first, second = whole_numbers(model, positives)[0], whole_numbers(doctors, positives)[0]
+    first, second = _needed(model, positives)[0], _needed(doctors, positives)[0]
     tables = published.case_tables(p.printed["value"], cases)
     near = tables.assign(
         apart=abs(tables["model"] / cases - first / positives)
@@ -413,8 +417,8 @@ def p_elsewhere(p: Claim, model: Claim, doctors: Claim) -> Outcome:
 @_named
 def kappa_bounds(kappa: Claim, doctors: list[Claim], hits: Claim) -> Outcome:
     """Bounds on Fleiss' kappa from the readers' right calls, and what a printed kappa implies."""
-    positives, controls = test_images()
-    right = [whole_numbers(c, positives + controls) for c in doctors]
+    positives, controls = test_set()
+    right = [_needed(c, positives + controls) for c in doctors]
     found = _sum_of_hits(hits)
     sizes = {"positives": positives, "controls": controls}
     low, high = published.kappa_range(right, found, **sizes)
@@ -467,8 +471,8 @@ def form(
     everyone = [Reading(1 - w / n, condition=granted) for w in sorted({w for w, _ in pairs})]
     readings = left_out + everyone if granted else everyone + left_out
     facts = {
-        "wrong": _either(sorted({w for w, _ in pairs})) or "none",
-        "decided": _either(sorted({d for _, d in pairs})) or "none",
+        "wrong": _either(sorted({w for w, _ in pairs})),
+        "decided": _either(sorted({d for _, d in pairs})),
         "people": f"{n}",
         "splits": f"{len(table)}",
     }
@@ -524,7 +528,7 @@ def share_of(claim: Claim, of: Claim) -> Outcome:
     """Search the whole numbers of printed people that give a printed share."""
     n = int(of.value)
     found = published.fitting(_printed(claim), n)
-    facts = {"counts": _either(found) or "none", "n": f"{n}"}
+    facts = {"counts": _either(found), "n": f"{n}"}
     return Outcome(tuple(Reading(k / n) for k in found), None, facts, f"{_either(found)} of {n}")
 
 
@@ -570,9 +574,9 @@ def doctors_counts(doctors: list[Claim], hits: Claim) -> tuple[Counts, Counts]:
     tuple of Counts
         Means over readers, so not whole numbers.
     """
-    positives, controls = test_images()
-    tp = whole_numbers(hits, positives)[0]
-    right = [whole_numbers(c, positives + controls) for c in doctors]
+    positives, controls = test_set()
+    tp = _needed(hits, positives)[0]
+    right = [_needed(c, positives + controls) for c in doctors]
     means = [sum(numbers[end] for numbers in right) / len(right) for end in (0, -1)]
     return tuple(
         Counts(tp=tp, fn=positives - tp, fp=controls - (mean - tp), tn=mean - tp) for mean in means
@@ -608,12 +612,12 @@ def _printed(claim: Claim) -> Printed:
     return Printed(*(claim.printed.get(key) for key in ("value", "low", "high")))
 
 
-def test_images() -> tuple[int, int]:
+def test_set() -> tuple[int, int]:
     """Return the numbers of positive and of control images of the published test set.
 
     Examples
     --------
-    >>> test_images()
+    >>> test_set()
     (228, 420)
     """
     table = cohort.published_table()
@@ -649,7 +653,7 @@ def joint(row: list[Claim]) -> list[tuple[int, int]]:
     -------
     list of tuple of int
     """
-    return _joint_of(tuple(_printed(claim) for claim in row), *test_images())
+    return _joint_of(tuple(_printed(claim) for claim in row), *test_set())
 
 
 @cache
@@ -675,6 +679,14 @@ def whole_numbers(claim: Claim, n: int) -> list[int]:
     return wilson or published.fitting(_printed(claim), n)
 
 
+def _needed(claim: Claim, n: int) -> list[int]:
+    """Whole numbers behind another claim; without any, nothing can be said of this one."""
+    found = whole_numbers(claim, n)
+    if not found:
+        raise NothingFits(f"No whole number of {n} gives claim {claim.id}, on which this rests.")
+    return found
+
+
 def _solutions(row: list[Claim]) -> dict[str, str]:
     pairs = joint(row)
     shown = "; ".join(f"TP {tp}, TN {tn}" for tp, tn in pairs)
@@ -683,15 +695,15 @@ def _solutions(row: list[Claim]) -> dict[str, str]:
 
 def _sum_of_hits(hits: Claim) -> list[int]:
     """Sums of three readers' true positives whose mean rounds to a number that fits."""
-    positives, _ = test_images()
-    found = whole_numbers(hits, positives)
+    positives, _ = test_set()
+    found = _needed(hits, positives)
     return sorted({3 * k + step for k in found for step in (-1, 0, 1)})
 
 
 def _either(numbers: list[int]) -> str:
     if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
         return f"{numbers[0]} to {numbers[-1]}"
-    return " or ".join(str(int(n)) for n in numbers)
+    return " or ".join(str(int(n)) for n in numbers) or "none"
 
 
 def _three(value: float) -> str:

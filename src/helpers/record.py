@@ -204,7 +204,7 @@ class Run:
         text = number_text(record, digits=digits, percent=percent, interval=interval)
         _glue(key, text, record)
 
-    def words(self, key: str, words: str, *, basis: str) -> None:
+    def words(self, key: str, words: str, *, basis: str, label: str | None = None) -> None:
         """Store what a rule says of a result, and make it quotable in prose under its key.
 
         Parameters
@@ -215,9 +215,12 @@ class Run:
             Made by the rule, never typed.
         basis : str
             The rule.
+        label : str, optional
+            As for :meth:`number`.
         """
+        made = self._checked(label), basis, self._weights(None, label)
         self._numbers[key] = Number(
-            *(key, None, None, None, "", "", None, self.label, basis, self._weights(None, None)),
+            *(key, None, None, None, "", "", None, *made),
             *(self.notebook, self.profile, self.seed),
             words=words,
         )
@@ -240,7 +243,7 @@ class Run:
             interval_method="as printed",
             unit=claim.unit,
             n=None,
-            label="published",
+            label=claim.label,
             basis=claim.source,
             weights="",
             notebook=self.notebook,

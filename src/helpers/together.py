@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from helpers import accuracy, agreement, inference, readers
+from helpers import accuracy, agreement, inference, multireader, readers
 from helpers.inference import Interval
 
 #: Names of the two kinds of interval, the tempting one first.
@@ -18,6 +18,34 @@ KINDS = ("images independent", "people resampled")
 
 #: Where the network counts as sure in the what-if of assistance; assumptions.
 SURE = (0.05, 0.95)
+
+
+def reads_of(reads_csv: str, test: pd.DataFrame, *, seed: int) -> tuple[pd.DataFrame, str]:
+    """Read and check the calls of real readers, or simulate readers where there is no file.
+
+    Parameters
+    ----------
+    reads_csv : str
+        File of calls; empty for simulated readers.
+    test : DataFrame
+        One row a test image: image_id, label, case_id.
+    seed : int
+        Of the simulation.
+
+    Returns
+    -------
+    tuple
+        The calls, one row a reader and image, and whose they are, in words.
+
+    Raises
+    ------
+    FileNotFoundError, helpers.readers.InvalidReads
+        As :func:`helpers.readers.load`.
+    """
+    if reads_csv:
+        return readers.load(reads_csv, test["image_id"]), "calls of your readers"
+    reads = readers.simulate(test["image_id"], test["label"], seed=seed, case=test["case_id"])
+    return reads, "readers simulated from published accuracies"
 
 
 def both_intervals(
@@ -182,6 +210,35 @@ def agreement_of(
         rows.append((name, "Fleiss' kappa", *kappa))
         rows.append((name, "Gwet's AC1", *ac1_by_case(own, calls["case_id"], seed=seed)))
     return pd.DataFrame(rows, columns=["raters", "measure", "estimate", "low", "high", "method"])
+
+
+def against_readers_in_general(
+    calls: pd.DataFrame, names: Iterable[str], *, model: str, figure: str = "sensitivity"
+) -> Interval:
+    """Difference of the network and readers in general, readers and people being samples.
+
+    Obuchowski and Rockette's analysis, see :func:`helpers.multireader.model_against_readers`.
+    With simulated readers it shows the method and nothing else: no p-value is returned.
+
+    Parameters
+    ----------
+    calls : DataFrame
+        As for :func:`both_intervals`.
+    names : iterable of str
+        The readers' columns.
+    model : str
+        The network's column.
+    figure : {"sensitivity", "specificity", "accuracy"}
+        What is compared.
+
+    Returns
+    -------
+    Interval
+    """
+    found = multireader.model_against_readers(
+        calls["label"], calls[model], calls[list(names)], calls["case_id"], figure=figure
+    )
+    return Interval(found.estimate, found.low, found.high, found.method)
 
 
 def ac1_by_case(

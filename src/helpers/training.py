@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from helpers import accuracy, layers, paths
+from helpers import accuracy, features, layers, paths
 from helpers.networks import keras
 
 SPLITS = ("training", "validation", "test")
@@ -531,6 +531,36 @@ def save(model: keras.Model, path: Path, *, images: NDArray, expected: NDArray) 
                 "weights: delete the profile's features folder and run: make book"
             )
     return difference
+
+
+def save_checked(
+    model: keras.Model, path: Path, rows: pd.DataFrame, folder: Path, predictions: pd.DataFrame
+) -> float:
+    """Save a classifier and compare its file with the predictions of a few images.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From :func:`assemble`.
+    path : Path
+        Ends in ``.keras``.
+    rows : DataFrame
+        Some rows of ``images.csv``.
+    folder : Path
+        ``results/<profile>``.
+    predictions : DataFrame
+        From :func:`predictions`; the first seed's are in the model.
+
+    Returns
+    -------
+    float
+        Largest difference in probability, see :func:`save`.
+    """
+    first = predictions[predictions["seed"] == predictions["seed"].iloc[0]].set_index("id")
+    name = first["model"].iloc[0]
+    ready = features.network_input(name, rows, folder, input_pixels=model.input_shape[1])
+    expected = first.loc[rows["image_id"], "probability"].to_numpy()
+    return save(model, path, images=ready, expected=expected)
 
 
 def _finite(features: NDArray) -> NDArray[np.float64]:

@@ -50,8 +50,7 @@ def measures(table: pd.DataFrame, *, names: dict[str, str]) -> Figure:
 
 
 def roc(
-    printed: pd.DataFrame,
-    accuracies: dict[str, float],
+    raters: pd.DataFrame,
     curve: pd.DataFrame,
     band: pd.DataFrame,
     points: pd.DataFrame,
@@ -63,10 +62,9 @@ def roc(
 
     Parameters
     ----------
-    printed : DataFrame
-        Published raters: rater, kind, measure (sensitivity, specificity), estimate, low, high.
-    accuracies : dict of str to float
-        Printed accuracy of each radiologist; with the share of ill images it is a line.
+    raters : DataFrame
+        Published raters: rater, kind, measure, estimate, low, high. One whose accuracy alone is
+        known becomes a line, given the share of ill images.
     curve : DataFrame
         false_positive_rate and sensitivity of this cohort.
     band : DataFrame
@@ -83,7 +81,7 @@ def roc(
     Figure
     """
     figure, (left, right) = display.figure(ncols=2, height=4.4)
-    _printed_points(left, printed, accuracies, share)
+    _printed_points(left, raters, share)
     left.set_title("The paper (published, recomputed)", loc="left")
     style = {"color": PALETTE["light"], "alpha": 0.35, "linewidth": 0}
     limits = band["false_positive_rate"], band["low"], band["high"]
@@ -201,7 +199,7 @@ def severity(images: pd.DataFrame, shares: pd.DataFrame, *, threshold: float = 0
     images : DataFrame
         One row a leg image: group, fat_fraction (0 to 1), probability.
     shares : DataFrame
-        group (range of fat fraction), n, estimate, low, high.
+        group (range of fat fraction), cases, n, estimate, low, high.
     threshold : float
         Called dystrophinopathy from this probability on.
 
@@ -209,7 +207,7 @@ def severity(images: pd.DataFrame, shares: pd.DataFrame, *, threshold: float = 0
     -------
     Figure
     """
-    figure, (left, right) = display.figure(ncols=2, height=3.0)
+    figure, (left, right) = display.figure(ncols=2, height=3.4)
     colours = (PALETTE["control"], PALETTE["dystrophinopathy"], PALETTE["accent"])
     groups = dict(zip(("other disease", "DMD", "BMD"), colours, strict=True))
     for (group, colour), marker in zip(groups.items(), ".o^", strict=True):
@@ -221,10 +219,95 @@ def severity(images: pd.DataFrame, shares: pd.DataFrame, *, threshold: float = 0
     left.set(xlim=(0, 100), ylim=(-0.03, 1.03))
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3)
     _dots(right, shares.assign(evidence="phantom"), [-n for n in range(len(shares))])
-    labels = [f"{row.group}  (n = {row.n})" for row in shares.itertuples()]
+    people = ["person" if cases == 1 else "people" for cases in shares["cases"]]
+    rows = zip(shares.itertuples(), people, strict=True)
+    labels = [f"{row.group}\n{row.n} images, {row.cases} {word}" for row, word in rows]
     right.set_yticks([-n for n in range(len(shares))], labels)
-    right.set_title("By fat fraction of the leg", loc="left")
+    right.set_title("DMD and BMD by fat fraction of the leg", loc="right")
     right.set(xlabel="Sensitivity", xlim=(-0.02, 1.02), ylim=(0.6 - len(shares), 0.6))
+    return figure
+
+
+def coverage(table: pd.DataFrame, *, names: dict[str, str]) -> Figure:
+    """Draw how often intervals that claim 95 % hold the truth.
+
+    Parameters
+    ----------
+    table : DataFrame
+        figure, name (method), clustered (whether it knows of people), icc, coverage, error.
+    names : dict of str to str
+        Panel title by figure, in order.
+
+    Returns
+    -------
+    Figure
+        One panel a figure, one row a method, one mark a correlation; bars are Monte Carlo error.
+    """
+    figure, axes = display.figure(ncols=len(names), height=4.6, sharey=True)
+    methods = table.drop_duplicates("name").sort_values("clustered", kind="stable")
+    places = {name: -place for place, name in enumerate(methods["name"])}
+    correlations = sorted(table["icc"].unique())
+    colours = (PALETTE["published"], PALETTE["light"], PALETTE["dystrophinopathy"])
+    for axis, (kind, title) in zip(axes, names.items(), strict=True):
+        own = table[table["figure"] == kind]
+        styles = zip(correlations, colours, "o^s", (0.22, 0.0, -0.22), strict=False)
+        for icc, colour, marker, shift in styles:
+            rows = own[own["icc"] == icc]
+            y = [places[name] + shift for name in rows["name"]]
+            options = {"fmt": marker, "color": colour, "markersize": 5, "elinewidth": 1.4}
+            errors = 1.96 * rows["error"]
+            axis.errorbar(rows["coverage"], y, xerr=errors, label=f"{icc:g}", **options)
+        axis.axvline(table["level"].iloc[0], color="#444444", linewidth=1)
+        axis.axhline(0.5 - (~methods["clustered"]).sum(), color="#999999", linewidth=0.8)
+        axis.set(title=title, xlabel="Coverage", xlim=(min(0.5, own["coverage"].min()), 1))
+        axis.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes[0].set_yticks(list(places.values()), list(places))
+    axes[0].set_ylim(0.6 - len(places), 0.6)
+    handles, labels = axes[0].get_legend_handles_labels()
+    title = "Correlation of one person's images"
+    figure.legend(handles, labels, title=title, loc="outside lower center", ncols=3)
+    return figure
+
+
+def usefulness(curves: pd.DataFrame, decisions: pd.DataFrame) -> Figure:
+    """Draw reliability and net benefit of probabilities, as predicted and recalibrated.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        version, mean_probability, estimate, low, high.
+    decisions : DataFrame
+        version, threshold, model, low, high, treat_all, treat_none.
+
+    Returns
+    -------
+    Figure
+        Left: share of ill images in groups of like probability; right: net benefit of acting on
+        the network, on everybody and on nobody.
+    """
+    figure, (left, right) = display.figure(ncols=2, height=3.8)
+    left.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
+    colours = (PALETTE["light"], PALETTE["model"])
+    styles = zip(dict.fromkeys(curves["version"]), colours, "so", ("--", "-"), strict=False)
+    for version, colour, marker, line in styles:
+        rows = curves[curves["version"] == version].dropna(subset=["estimate"])
+        left.plot(rows["mean_probability"], rows["estimate"], marker=marker, color=colour)
+        for row in rows[np.isfinite(rows["low"]) & np.isfinite(rows["high"])].itertuples():
+            left.plot([row.mean_probability] * 2, [row.low, row.high], color=colour, linewidth=1.2)
+        rows = decisions[decisions["version"] == version]
+        right.plot(rows["threshold"], rows["model"], line, color=colour, label=version)
+    last = decisions[decisions["version"] == decisions["version"].iloc[-1]]
+    band = last["threshold"], last["low"], last["high"]
+    who = f"95 % interval, {last['version'].iloc[0]}"
+    right.fill_between(*band, color="#999999", alpha=0.25, linewidth=0, label=who)
+    right.plot(last["threshold"], last["treat_all"], color="#D55E00", label="call everybody ill")
+    right.axhline(0, color="#0072B2", linewidth=1.5, label="call nobody ill")
+    share = float(last["treat_all"].iloc[0])
+    right.set(xlim=(0, 1), ylim=(-0.5 * share, 1.15 * share))
+    right.set(xlabel="Threshold at which one would act", ylabel="Net benefit")
+    left.set(xlabel="Mean predicted probability", ylabel="Share with dystrophinopathy")
+    left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -250,7 +333,7 @@ def _nested(axis: Axes, rows: pd.DataFrame, places: dict[str, int]) -> None:
         colour = PALETTE[first["evidence"]]
         for row in own.itertuples():
             if np.isfinite(row.low) and np.isfinite(row.high):
-                axis.plot([row.low, row.high], [place] * 2, **_line(own, row.kind, colour))
+                axis.plot([row.low, row.high], [place] * 2, **_line(rows, row.kind, colour))
         face = "white" if first["evidence"] in _PRINTED else colour
         style = {"markersize": 6, "markeredgecolor": colour, "markeredgewidth": 1.5}
         marker = _MARKERS[first["evidence"]]
@@ -268,26 +351,28 @@ def _height(table: pd.DataFrame) -> float:
     return 2.2 + 0.46 * table["rater"].nunique()
 
 
-def _printed_points(
-    axis: Axes, printed: pd.DataFrame, accuracies: dict[str, float], share: float
-) -> None:
+def _printed_points(axis: Axes, raters: pd.DataFrame, share: float) -> None:
     """Crosses for raters whose two measures are known, a line for one with an accuracy only."""
-    for rater, marker in zip(dict.fromkeys(printed["rater"]), "s^D", strict=False):
-        own = printed[printed["rater"] == rater]
+    known = raters.groupby("rater", sort=False)["measure"].agg(set)
+    placed = known[[{"sensitivity", "specificity"} <= measures for measures in known]].index
+    for rater, marker in zip(placed, "s^D", strict=False):
+        own = raters[raters["rater"] == rater]
         _cross(axis, own, marker=marker, colour=PALETTE["published"], face="white")
         style = {"marker": marker, "linestyle": "none", "markerfacecolor": "white"}
         axis.plot([], [], color=PALETTE["published"], label=rater, **style)
+    others = raters[~raters["rater"].isin(placed) & (raters["measure"] == "accuracy")]
+    accuracies = others.drop_duplicates("rater").set_index("rater")["estimate"]
     specificity = np.linspace(0.5, 1, 51)
     for (value, who), style in zip(_by_value(accuracies).items(), ("--", "-.", ":"), strict=False):
         sensitivity = (value - (1 - share) * specificity) / share
         label = f"{who}: somewhere on this line"
         axis.plot(1 - specificity, sensitivity, style, color="#444444", linewidth=1.2, label=label)
-    for handle in _kind_handles(printed):
+    for handle in _kind_handles(raters):
         axis.plot([], [], color=handle.get_color(), label=handle.get_label(), **_thin(handle))
     axis.set(xlim=(0, 0.4), ylim=(0.6, 1))
 
 
-def _by_value(accuracies: dict[str, float]) -> dict[float, str]:
+def _by_value(accuracies: pd.Series) -> dict[float, str]:
     found: dict[float, str] = {}
     for who, value in accuracies.items():
         found[value] = f"{found[value]}, {who}" if value in found else who

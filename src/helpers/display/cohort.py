@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
@@ -86,7 +87,7 @@ def ages(cases: pd.DataFrame) -> Figure:
 
 
 def flow(table: pd.DataFrame) -> Figure:
-    """Draw how cases become slices and legs in each split.
+    """Draw what was given, what was set aside, and who is in each split.
 
     Parameters
     ----------
@@ -96,33 +97,57 @@ def flow(table: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        A box for the cohort and one for each split.
+        A box for the cohort and one for each split; above them, where something was set aside,
+        one with the reasons.
     """
-    figure, axis = display.figure(height=2.7)
-    axis.set(xlim=(0, 3), ylim=(0, 2.1))
+    aside = _aside(table)
+    top = 0.85 if aside else 0.0
+    figure, axis = display.figure(height=3.2 + 1.25 * top)
+    axis.set(xlim=(0, 3), ylim=(0, 2.35 + top))
     axis.axis("off")
-    _box(axis, 1.0, 1.45, f"{'Cohort'}\n{_line(table)}", bold=True)
+    arrow = {"arrowstyle": "-|>", "color": "#444444"}
+    if aside:
+        lost = int(table.cases_lost.sum())
+        given = f"Given\n{int(table.cases.sum()) + lost:,} cases"
+        _box(axis, 1.0, 2.65, given, height=0.5, bold=True)
+        _box(axis, 2.0, 2.35, "Set aside\n" + "\n".join(aside), height=0.8)
+        axis.annotate("", (1.5, 2.27), (1.5, 2.65), arrowprops=arrow)
+        axis.annotate("", (2.04, 2.46), (1.5, 2.46), arrowprops=arrow)
+    _box(axis, 1.0, 1.57, f"Cohort\n{_line(table)}", height=0.7, bold=True)
     for i, (split, rows) in enumerate(table.groupby("split", sort=False)):
-        parts = [f"{_GROUPS[r.dystrophinopathy]}: {r.cases} cases" for r in rows.itertuples()]
-        _box(axis, i, 0.1, f"{split.capitalize()}\n{_line(rows)}\n" + "\n".join(parts))
-        arrow = {"arrowstyle": "-|>", "color": "#444444"}
-        axis.annotate("", (i + 0.5, 1.02), (1.5, 1.45), arrowprops=arrow)
+        parts = [f"{_GROUPS[r.dystrophinopathy]}: {r.cases:,} cases" for r in rows.itertuples()]
+        if table.not_separable.any():
+            parts.append(f"pressed legs: {rows.not_separable.sum():,} slices")
+        text = f"{split.capitalize()}\n{_line(rows)}\n" + "\n".join(parts)
+        _box(axis, i, 0.02, text, height=1.15)
+        axis.annotate("", (i + 0.5, 1.17), (1.5, 1.57), arrowprops=arrow)
     return figure
+
+
+def _aside(table: pd.DataFrame) -> list[str]:
+    """Return a line for each reason for which something was set aside."""
+    words = {
+        "no_pixels": "gives no pixels",
+        "not_admitted": "not two thighs in T1",
+        "copies": "copy of another slice",
+        "cases_lost": "case without a slice left",
+    }
+    totals = {name: int(table[name].sum()) for name in words}
+    return [f"{words[name]}: {n:,}" for name, n in totals.items() if n]
 
 
 def _line(rows: pd.DataFrame) -> str:
     total = rows[["cases", "slices", "legs"]].sum()
-    return f"{total.cases:,} cases, {total.slices:,} slices, {total.legs:,} legs"
+    return f"{total.cases:,} cases\n{total.slices:,} slices, {total.legs:,} legs"
 
 
-def _box(axis, x: float, y: float, text: str, *, bold: bool = False) -> None:
-    height = 0.55 if bold else 0.9
+def _box(axis: Axes, x: float, y: float, text: str, *, height: float, bold: bool = False) -> None:
     shape = FancyBboxPatch(
         (x + 0.04, y),
         0.92,
         height,
         boxstyle="round,pad=0,rounding_size=0.05",
-        facecolor="#f3f3f3",
+        facecolor="#e8e8e8" if bold else "#f6f6f6",
         edgecolor="#666666",
     )
     axis.add_patch(shape)

@@ -60,6 +60,53 @@ class Source:
     note: str
 
 
+def sources(
+    published: pd.DataFrame, here: pd.DataFrame, *, label: str, chosen: float
+) -> list[Source]:
+    """Describe the published operating point and those of this cohort.
+
+    Parameters
+    ----------
+    published : DataFrame
+        From :func:`helpers.reanalysis.operating_points`.
+    here : DataFrame
+        From :func:`helpers.operating.sweep`.
+    label : str
+        Evidence label of this cohort.
+    chosen : float
+        Threshold chosen on the validation set.
+
+    Returns
+    -------
+    list of Source
+    """
+    correlations = list(dict.fromkeys(published["setting"]))
+    words = ["0, images independent, as published" if v == 0 else f"{v:g}" for v in correlations]
+    paper = Source(
+        name="published counts (one operating point)",
+        label="recomputed",
+        points=published,
+        setting_name="Correlation of one person's images, an assumption",
+        texts=tuple(words),
+        start=correlations[0],
+        marks={},
+        note="From Table 3 of the paper. The threshold is not stated and cannot be moved. "
+        "Intervals: Wilson, and the log method for likelihood ratios, on effective images.",
+    )
+    thresholds = list(dict.fromkeys(here["setting"]))
+    cohort = Source(
+        name=f"{label}, this run",
+        label=label,
+        points=here,
+        setting_name="Threshold of the probability",
+        texts=tuple(f"{value:.2f}" for value in thresholds),
+        start=0.5,
+        marks={"0.50, the plan": 0.5, f"{chosen:.2f}, best Youden index on validation": chosen},
+        note="This cohort's test images. Intervals: people resampled.",
+    )
+    return [paper, cohort]
+
+
 def fragment(sources: list[Source], *, key: str, prevalence: float = 0.35) -> str:
     """Return the explorer as a piece of HTML with its style and script inside.
 
@@ -174,12 +221,14 @@ def _controls(sources: list[Source], ident: str, prevalence: float) -> str:
         '<div data-part="live" hidden>'
         f'<fieldset><legend>Numbers from</legend><div class="choices">{choices}</div></fieldset>'
         '<p class="note"><span data-part="evidence"></span> <span data-part="note"></span></p>'
-        '<label><span data-part="setting-name"></span>: <output data-part="setting-text"></output>'
+        '<label class="slider"><span data-part="setting-name"></span>: '
+        '<output data-part="setting-text"></output>'
         '<input type="range" min="0" max="1" step="1" value="0" data-part="setting"></label>'
         f"<div>{marks}</div>"
-        '<label>Prevalence, the share of people who are ill: <output data-part="prevalence-text">'
-        '</output><input type="range" min="1" max="60" step="1" '
-        f'value="{100 * prevalence:.0f}" data-part="prevalence"></label><div>{common}</div>'
+        '<label class="slider">Prevalence, the share of people who are ill: '
+        '<output data-part="prevalence-text"></output>'
+        f'<input type="range" min="1" max="60" step="1" value="{100 * prevalence:.0f}" '
+        f'data-part="prevalence"></label><div>{common}</div>'
         f'{_people()}<p role="status" class="note" data-part="summary"></p>'
         '<div class="scroll"><table><caption>At this setting and prevalence</caption><thead><tr>'
         '<th scope="col">Measure</th><th scope="col">Estimate</th>'

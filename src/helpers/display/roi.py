@@ -1,8 +1,11 @@
 """Figures of how the legs are found in a slice, and how well."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -12,107 +15,137 @@ from helpers.images import SliceImage
 from helpers.roi import Located
 
 _SIDES = {"right": PALETTE["accent"], "left": PALETTE["light"]}
+_PARTS = ListedColormap(["#000000", *_SIDES.values()])
+_STEPS = (
+    "1 averaged",
+    "2 above Otsu's\nthreshold",
+    "3 holes filled",
+    "4 legs, cut along\nthe seam",
+    "5 smallest\nwindows",
+)
 
 
-def steps(image: SliceImage, found: Located) -> Figure:
-    """Draw every step from the slice to the two windows.
-
-    Parameters
-    ----------
-    image : SliceImage
-        The slice.
-    found : Located
-        What :func:`helpers.roi.locate_legs` returned for it.
-
-    Returns
-    -------
-    Figure
-        Six panels.
-    """
-    figure, axes = display.figure(nrows=2, ncols=3, height=3.6)
-    smoothed, above, filled, parts, profile, windows = axes.flat
-    for axis, pixels, title in (
-        (smoothed, found.smoothed, "1 smoothed"),
-        (above, found.foreground, "2 above Otsu's threshold"),
-        (filled, found.filled, "3 holes filled"),
-        (parts, found.parts, "4 largest connected parts"),
-    ):
-        _show(axis, pixels, image, rows=_rows(found))
-        axis.set_title(title, loc="left")
-    profile.fill_between(np.arange(len(found.profile)), found.profile, color="#999999", linewidth=0)
-    if found.cut_column is not None:
-        profile.axvline(found.cut_column, color=PALETTE["control"], linestyle="--")
-    profile.set(xlabel="column (pixels)", ylabel="foreground (pixels)")
-    profile.set_title("5 bridge, if any", loc="left")
-    _show(windows, image.pixels, image, rows=_rows(found))
-    _rectangles(windows, found)
-    windows.set_title("6 windows", loc="left")
-    return figure
-
-
-def excluded(titles: list[str], slices: list[SliceImage], found: list[Located]) -> Figure:
-    """Draw slices that were left out, each above its column profile.
+def steps(titles: list[str], slices: list[SliceImage], found: list[Located]) -> Figure:
+    """Draw every step from the slice to the two windows, one row a slice.
 
     Parameters
     ----------
     titles : list of str
         One a slice.
     slices : list of SliceImage
-        Slices.
+        The slices.
     found : list of Located
-        In the same order.
+        What :func:`helpers.roi.locate_legs` returned for them.
 
     Returns
     -------
     Figure
-        The narrowest column is dashed; a sentence when nothing was left out.
+        Five panels a slice.
     """
-    if not slices:
+    figure, axes = display.figure(
+        nrows=len(slices), ncols=len(_STEPS), height=1.05 * len(slices) + 0.5, squeeze=False
+    )
+    for axis, title in zip(axes[0], _STEPS, strict=True):
+        axis.set_title(title, loc="left", fontsize=9)
+    for row, title, image, one in zip(axes, titles, slices, found, strict=True):
+        smoothed, above, filled, parts, windows = row
+        for axis, blocks in (
+            (smoothed, one.smoothed),
+            (above, one.foreground),
+            (filled, one.filled),
+        ):
+            _show(axis, blocks, image, one, in_blocks=True)
+        _show(parts, one.parts, image, one, in_blocks=True, cmap=_PARTS, vmax=2)
+        _seam(parts, one)
+        _show(windows, image.pixels, image, one)
+        _rectangles(windows, one)
+        if one.reason:
+            windows.text(
+                *(0.5, 0.5, "left out"),
+                **{"color": "white", "fontsize": 9, "ha": "center", "va": "center"},
+                bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0},
+                transform=windows.transAxes,
+            )
+        smoothed.text(
+            *(-0.06, 0.5, f"{title}\n{_contact(one)}"),
+            **{"transform": smoothed.transAxes, "rotation": 90, "fontsize": 9},
+            **{"ha": "right", "va": "center", "multialignment": "center"},
+        )
+    return figure
+
+
+def excluded(rows: pd.DataFrame, pictures: list[np.ndarray]) -> Figure:
+    """Draw every slice that was left out, with the reason.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        slice_id, reason and neck_fraction, one row a slice.
+    pictures : list of ndarray of uint8
+        From :func:`helpers.roi.thumbnails`.
+
+    Returns
+    -------
+    Figure
+        Six in a row, or more where there are many; a sentence when nothing was left out.
+    """
+    if not pictures:
         figure, axis = display.figure(height=1.0)
         axis.axis("off")
         axis.text(0.5, 0.5, "No slice of this cohort was left out.", ha="center", va="center")
         return figure
-    options = {"height_ratios": [2, 1], "squeeze": False, "sharey": "row"}
-    figure, axes = display.figure(nrows=2, ncols=len(slices), height=2.8, **options)
-    for (above, below), title, image, one in zip(axes.T, titles, slices, found, strict=True):
-        _show(above, image.pixels, image, rows=_rows(one))
-        above.set_title(title, loc="left")
-        columns = np.arange(len(one.profile))
-        below.fill_between(columns, one.profile, color="#999999", linewidth=0)
-        if one.cut_column is not None:
-            below.axvline(one.cut_column, color=PALETTE["control"], linestyle="--")
-        below.set_xlabel("column (pixels)")
-    axes[1, 0].set_ylabel("foreground\n(pixels)")
+    columns = 6 if len(pictures) <= 60 else 10
+    lines = -(-len(pictures) // columns)
+    figure, axes = display.figure(
+        nrows=lines, ncols=columns, height=lines * (8.4 / columns), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    size = 7.5 if columns == 6 else 4.5
+    for axis, row, picture in zip(axes.flat, rows.itertuples(), pictures, strict=False):
+        axis.imshow(picture, vmin=0, vmax=255)
+        axis.set_title(f"{row.slice_id}\n{_why(row)}", fontsize=size)
     return figure
 
 
-def overlaps(compared: pd.DataFrame) -> Figure:
-    """Draw the distribution of overlap with the true box and of the share covered.
+def accuracy(table: pd.DataFrame) -> Figure:
+    """Draw each measure against the truth by group, with its interval.
 
     Parameters
     ----------
-    compared : DataFrame
-        From :func:`helpers.roi.against_truth`.
+    table : DataFrame
+        From :func:`helpers.roi_truth.accuracy_by`.
 
     Returns
     -------
     Figure
-        Two histograms; a sentence when there is no truth.
+        One panel a measure; a sentence when there is no truth.
     """
-    figure, axes = display.figure(ncols=2, height=2.6, sharey=True)
-    for axis, column, label in zip(
-        axes,
-        ("overlap", "covered"),
-        ("intersection over union", "share of the true box inside the window"),
-        strict=True,
-    ):
-        values = compared[column].dropna().astype(float)
-        lowest = min(0.8, values.min()) if len(values) else 0.8
-        axis.hist(values, np.linspace(lowest, 1, 41), color=PALETTE["phantom"])
-        axis.set(xlabel=label, xlim=(lowest, 1.005))
-        if values.empty:
-            axis.text(0.5, 0.5, "no truth is known", ha="center", transform=axis.transAxes)
-    axes[0].set_ylabel("leg images")
+    if table.empty:
+        figure, axis = display.figure(height=1.0)
+        axis.axis("off")
+        axis.text(0.5, 0.5, "Of these images no truth is known.", ha="center", va="center")
+        return figure
+    groups = table[["by", "group"]].drop_duplicates().reset_index(drop=True)
+    gaps = (groups["by"] != groups["by"].shift()).cumsum() - 1
+    place = {
+        key: -(i + 0.7 * gap)
+        for i, (key, gap) in enumerate(zip(groups["group"], gaps, strict=True))
+    }
+    measures = table["measure"].drop_duplicates().tolist()
+    figure, axes = display.figure(ncols=len(measures), height=0.19 * len(groups) + 1.1, sharey=True)
+    for axis, measure in zip(axes, measures, strict=True):
+        rows = table[table["measure"] == measure]
+        y = rows["group"].map(place)
+        low, high = rows["low"].fillna(rows["estimate"]), rows["high"].fillna(rows["estimate"])
+        axis.hlines(y, low, high, color=PALETTE["phantom"], linewidth=1.2)
+        axis.plot(rows["estimate"], y, "o", color=PALETTE["phantom"], markersize=3.5)
+        axis.set_title(textwrap.fill(measure, 16), loc="left", fontsize=9)
+        least = min(0.9, float(low.min()))
+        axis.set_xlim(least - 0.05 * (1 - least), 1 + 0.05 * (1 - least))
+        axis.grid(axis="x", alpha=0.4)
+    axes[0].set_yticks(list(place.values()), [str(key) for key in place])
+    axes[0].tick_params(axis="y", labelsize=8)
     return figure
 
 
@@ -141,24 +174,63 @@ def contact_sheet(titles: list[str], legs: list[np.ndarray]) -> Figure:
     return figure
 
 
-def _rows(found: Located) -> tuple[int, int]:
-    """Rows to show: the legs and some room for the names of the windows."""
-    rows = np.flatnonzero(found.filled.any(axis=1))
-    room = found.filled.shape[0] // 11
-    return (rows[-1] + room, rows[0] - room) if rows.size else (found.filled.shape[0], 0)
+def _contact(found: Located) -> str:
+    if not np.isfinite(found.neck_fraction):
+        return "no pair"
+    return "no contact" if found.neck_fraction == 0 else f"contact {found.neck_fraction:.0%}"
 
 
-def _show(axis: Axes, pixels: np.ndarray, image: SliceImage, *, rows: tuple[int, int]) -> None:
-    ratio = image.spacing_mm[0] / image.spacing_mm[1]
-    top = np.percentile(pixels, 99.7) if pixels.dtype.kind == "f" else max(1, pixels.max())
-    axis.imshow(pixels, vmin=0, vmax=top, aspect=ratio, interpolation="nearest")
-    axis.set_ylim(rows)
+def _why(row) -> str:
+    words = {
+        "legs touch too broadly to be cut": "contact",
+        "no two parts are large enough to be legs": "no two legs",
+        "parts differ too much in size to be two legs": "unequal parts",
+        "file cannot be read": "not readable",
+    }
+    share = f" {row.neck_fraction:.0%}" if np.isfinite(row.neck_fraction) else ""
+    return words.get(row.reason, row.reason) + share
+
+
+def _show(
+    axis: Axes,
+    pixels: np.ndarray,
+    image: SliceImage,
+    found: Located,
+    *,
+    in_blocks: bool = False,
+    cmap: ListedColormap | None = None,
+    vmax: float | None = None,
+) -> None:
+    """Show pixels or blocks of a slice on the axes of its pixels, cropped to the legs."""
+    step = found.step if in_blocks else (1, 1)
+    rows, columns = pixels.shape[0] * step[0], pixels.shape[1] * step[1]
+    top = vmax or (
+        np.percentile(pixels, 99.7) if pixels.dtype.kind == "f" else max(1, pixels.max())
+    )
+    axis.imshow(
+        pixels,
+        vmin=0,
+        vmax=top,
+        cmap=cmap,
+        aspect=image.spacing_mm[0] / image.spacing_mm[1],
+        interpolation="nearest",
+        extent=(0, columns, rows, 0),
+    )
+    inside = np.flatnonzero(found.filled.any(axis=1)) * found.step[0]
+    if inside.size:
+        room = image.pixels.shape[0] // 25
+        axis.set_ylim(min(rows, inside[-1] + found.step[0] + room), max(0, inside[0] - room))
     axis.axis("off")
+
+
+def _seam(axis: Axes, found: Located) -> None:
+    if found.seam is not None:
+        rows = (np.arange(len(found.seam)) + 0.5) * found.step[0]
+        axis.plot((found.seam + 0.5) * found.step[1], rows, color="white", linewidth=1)
 
 
 def _rectangles(axis: Axes, found: Located) -> None:
     for side, (row0, col0, row1, col1) in found.boxes.items():
         size = (col1 - col0, row1 - row0)
-        frame = Rectangle((col0, row0), *size, fill=False, edgecolor=_SIDES[side], linewidth=1.5)
+        frame = Rectangle((col0, row0), *size, fill=False, edgecolor=_SIDES[side], linewidth=1.3)
         axis.add_patch(frame)
-        axis.text(col0, row0 - 4, side, color=_SIDES[side], fontsize=9)

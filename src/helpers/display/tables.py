@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from helpers import readers
+
 
 def number(value: float, *, digits: int = 3) -> str:
     """Format a number with significant digits.
@@ -157,14 +159,7 @@ def routes_to_p(
     return pd.DataFrame([*first, *second], columns=names)
 
 
-def wide(
-    table: pd.DataFrame,
-    *,
-    row: str,
-    title: str,
-    names: Mapping[str, str],
-    digits: int = 3,
-) -> pd.DataFrame:
+def wide(table: pd.DataFrame, *, row: str, title: str, digits: int = 3) -> pd.DataFrame:
     """Put measures side by side, each estimate with its interval.
 
     Parameters
@@ -175,23 +170,74 @@ def wide(
         Column that names the rows.
     title : str
         Title of that column.
-    names : mapping of str to str
-        Measures to show and how to name them.
     digits : int
         Significant digits.
 
     Returns
     -------
     DataFrame
+        The rows' names, then sensitivity, specificity, accuracy.
     """
     shown = []
     for name, rows in table.groupby(row, sort=False):
         own = rows.set_index("measure")
-        cells = {
-            words: with_span(own.loc[measure], digits=digits) for measure, words in names.items()
-        }
+        measures = ("sensitivity", "specificity", "accuracy")
+        cells = {m.capitalize(): with_span(own.loc[m], digits=digits) for m in measures}
         shown.append({title: name} | cells)
     return pd.DataFrame(shown)
+
+
+def agreement(table: pd.DataFrame, *, label: str) -> pd.DataFrame:
+    """Show agreement measured here below the printed kappa.
+
+    Parameters
+    ----------
+    table : DataFrame
+        raters, measure, estimate, low, high.
+    label : str
+        Evidence label of this cohort.
+
+    Returns
+    -------
+    DataFrame
+        Who, Evidence, Measure, Estimate, 95 % interval, Word (for kappa, after Landis and Koch).
+    """
+    printed = readers.PUBLISHED_KAPPA
+    first = ("three radiologists", "published", "Fleiss' kappa", f"{printed:.3f}", "not printed")
+    shown = [(*first, readers.kappa_word(printed))]
+    for row in table.itertuples():
+        word = readers.kappa_word(row.estimate) if "kappa" in row.measure else "–"
+        limits = span(row.low, row.high)
+        shown.append((row.raters, label, row.measure, number(row.estimate), limits, word))
+    names = ["Who", "Evidence", "Measure", "Estimate", "95 % interval", "Landis and Koch"]
+    return pd.DataFrame(shown, columns=names)
+
+
+def against(table: pd.DataFrame) -> pd.DataFrame:
+    """Show the network less each reader, with the reason where nothing is tested.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`helpers.readers.against_model` returns it.
+
+    Returns
+    -------
+    DataFrame
+    """
+    return pd.DataFrame(
+        {
+            "Reader": table["rater"],
+            "Measure": table["measure"].str.capitalize(),
+            "Difference": [number(value, digits=2) for value in table["difference"]],
+            "95 % interval": [
+                span(low, high, digits=2)
+                for low, high in zip(table["low"], table["high"], strict=True)
+            ],
+            "p": [p_text(value) for value in table["p"]],
+            "Test, or why none": table["reason"].where(table["reason"] != "", table["method"]),
+        }
+    )
 
 
 def subtypes(table: pd.DataFrame) -> pd.DataFrame:
@@ -219,6 +265,124 @@ def subtypes(table: pd.DataFrame) -> pd.DataFrame:
             "p": [p_text(value) for value in table["p"]],
         }
     )
+
+
+def subtypes_here(table: pd.DataFrame) -> pd.DataFrame:
+    """Show three tests of DMD against BMD on a cohort.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`helpers.subtypes.compare` returns it.
+
+    Returns
+    -------
+    DataFrame
+    """
+    renamed = table.rename(columns={"difference": "estimate"})
+    return pd.DataFrame(
+        {
+            "Unit": table["unit"],
+            "Test": table["test"],
+            "DMD": _share_of(table["dmd"], table["n_dmd"]),
+            "BMD": _share_of(table["bmd"], table["n_bmd"]),
+            "DMD less BMD": [with_span(row, digits=2) for _, row in renamed.iterrows()],
+            "p": [p_text(value) for value in table["p"]],
+        }
+    )
+
+
+def case_mix(columns: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Put sensitivities in several mixes of DMD and BMD side by side.
+
+    Parameters
+    ----------
+    columns : mapping of str to DataFrame
+        Results of :func:`helpers.reanalysis.standardised` by the column's title.
+
+    Returns
+    -------
+    DataFrame
+        Mix, BMD among positives, then the columns.
+    """
+    first = next(iter(columns.values()))
+    shown = {
+        "Mix of": first["mix"],
+        "BMD among positives": [f"{100 * share:.1f} %" for share in first["share_bmd"]],
+    }
+    shown |= {
+        title: [with_span(row) for _, row in table.iterrows()] for title, table in columns.items()
+    }
+    return pd.DataFrame(shown)
+
+
+def shares(table: pd.DataFrame, *, group: str = "Group") -> pd.DataFrame:
+    """Show the share called dystrophinopathy in groups of images.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`helpers.subtypes.shares` returns it.
+    group : str
+        Title of the first column.
+
+    Returns
+    -------
+    DataFrame
+    """
+    return pd.DataFrame(
+        {
+            group: table["group"].astype(str),
+            "People": table["cases"],
+            "Images": table["n"],
+            "Called": table["called"],
+            "Share (95 % interval)": [_share(row) for _, row in table.iterrows()],
+            "Interval": table["method"],
+        }
+    )
+
+
+def calibration(table: pd.DataFrame) -> pd.DataFrame:
+    """Show calibration before and after recalibration.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`helpers.usefulness.summaries` returns it.
+
+    Returns
+    -------
+    DataFrame
+        Measure, Ideal and a column for each version.
+    """
+    shown = []
+    for measure, rows in table.groupby("measure", sort=False):
+        cells = {row["version"].capitalize(): _share(row) for _, row in rows.iterrows()}
+        shown.append({"Measure": _CALIBRATION[str(measure)], "Ideal": rows["ideal"].iloc[0]})
+        shown[-1] |= cells
+    return pd.DataFrame(shown)
+
+
+_CALIBRATION = {
+    "intercept": "Calibration intercept",
+    "slope": "Calibration slope",
+    "brier": "Brier score",
+    "brier_scaled": "Brier score, scaled",
+    "ece": "Expected calibration error",
+}
+
+
+def _share(row: pd.Series) -> str:
+    if not np.isfinite(row["estimate"]):
+        return "undefined"
+    limits = np.array([row["low"], row["high"]], dtype=float)
+    known = f" ({limits[0]:.2f} to {limits[1]:.2f})" if np.isfinite(limits).all() else ""
+    return f"{row['estimate']:.2f}{known}"
+
+
+def _share_of(shares_of: pd.Series, n: pd.Series) -> list[str]:
+    pairs = zip(shares_of, n, strict=True)
+    return [f"{number(p, digits=2)} of {size:.0f}" if p == p else "undefined" for p, size in pairs]
 
 
 def _column(correlation: float) -> str:

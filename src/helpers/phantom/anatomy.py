@@ -5,8 +5,11 @@ the label maps of eight adults; adductor longus is an approximation). A power di
 the muscle compartment among them: each point goes to the muscle with the smallest
 ``size² (q - 1) - w``, where ``q`` is 1 on the muscle's ellipse and the weights ``w`` are iterated
 until every muscle has its share of the area. Vastus lateralis and intermedius are arcs around
-the femur. Fat fills the seams between muscles; their width is solved for so that atrophy
-leaves fat behind.
+the femur. Fat fills the seams between muscles and the corners where three meet; each muscle's
+seam is just so wide that the muscle has its area, so that atrophy leaves fat behind.
+
+Adductor longus is not labelled in the measured maps. It is given 0.035 of the muscle area, and
+the measured shares of the other eleven are divided by 1.035 to make room for it.
 
 Local coordinates of a leg: lateral and anterior, origin at the centroid of the muscles; for
 normalised ones the unit is ``R``, the radius of a disc of the muscles' area. Body size by age
@@ -14,6 +17,7 @@ and sex, the subcutaneous thickness and everything in :data:`SPECIFICATION` with
 is an assumption (``data/thigh_facts.csv`` says which numbers were measured).
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -31,7 +35,12 @@ SPECIFICATION = {
     "bone_growth": {"M": [0.62, 13.5, 2.0], "F": [0.68, 12.0, 2.0]},
     "muscle_loss_per_year_after_45": 0.006,
     "muscle_area_sd_log": 0.13,
-    "muscle_share_sd_log": 0.12,
+    # Spread of a muscle's share between people: as measured, but no wider than this, because
+    # the measured slices also differ in level.
+    "muscle_share_sd_log_highest": 0.25,
+    # Half the log difference of the two legs, of all muscle and of one muscle. Measured: the
+    # areas of 18 legs differ by 3.7 % between sides.
+    "left_right_sd_log": [0.021, 0.03],
     "femur_mm": {"M": 25.5, "F": 23.5},
     "femur_sd_log": 0.05,
     # Mean and sd, mm, and limits; steroids are why DMD is given more.
@@ -42,7 +51,7 @@ SPECIFICATION = {
     },
     "subcutaneous_girl_below_15_mm": [13.0, 2.5, 8, 18],
     "subcutaneous_medial_posterior_excess": 0.35,
-    "compartment_over_muscle_area": 1.075,
+    "compartment_over_muscle_area": 1.07,
     # The atlas gives one ratio of muscle area a disease. Without a spread between people the
     # width of the fat seams would tell the disease apart. The spread is an assumption, no wider
     # than that of most measured muscle shares, and below the ratio at which no seam is left.
@@ -51,13 +60,30 @@ SPECIFICATION = {
     # The compartment shrinks less than the atrophic muscle in it; fat takes the room.
     "compartment_atrophy_exponent": 0.6,
     "vastus_intermedius_extent_mm": 260.0,
-    "rotation_outward_deg": [8.0, 6.0],
-    "warp_sd": 0.028,
+    # The measured positions hold the mean rotation of the leg already.
+    "rotation_outward_deg": [0.0, 6.0],
+    # Of the leg and, finer, of its muscles: sd of the wave vector (1/R), displacement (R).
+    "warp": [1.9, 0.028],
+    "ripple": [7.0, 0.010],
     "warp_sd_between_sides": 0.4,
+    # Cosine and sine coefficients of the outline, harmonics 2 to 4: fitted to the hull of the
+    # measured ellipses; a thigh is longest from front-lateral to back-medial.
+    "outline_mean": [[-0.008, 0.036, -0.017], [0.136, 0.024, 0.025]],
     "outline_sd": 0.012,
+    # The skin follows the muscles' outline in part, never closer to it than this.
+    "skin_follows_outline": 0.5,
+    "subcutaneous_mm_lowest": 3.0,
+    "site_calibration_steps": 15,
+    # Of measured muscles, and of adductor longus, whose position is an approximation.
+    "site_calibration_gain": [0.2, 0.06],
+    "site_shift_highest": 0.15,
     "elongation_kept": 0.5,
     "seam_mm_lowest": 0.2,
-    "seam_variation_sd_log": 0.8,
+    # Corners between three muscles are rounded over about this size, in R squared.
+    "corner_softness": 0.02,
+    # An atrophic muscle also leaves the fascia: depth below it counts as distance to a border.
+    "fascia_clearance": [1.0, 1.5],
+    "seam_variation_sd_log": 0.5,
     "seam_variation_mm": 7.0,
     "skin_mm": 1.3,
     "fascia_mm": 0.6,
@@ -67,7 +93,7 @@ SPECIFICATION = {
 #: in R, read from the measured centroids and axes of the two muscles.
 ARCS = {"VL": (24.0, 74.0, 0.66, 0.17), "VI": (39.0, 100.0, 0.38, 0.17)}
 #: Fat spaces that hold vessels and the sciatic nerve: lateral, anterior, semi-axes, share.
-SPACES = {"canal": (-0.50, 0.16, 0.12, 0.10, 0.014), "sciatic": (0.10, -0.42, 0.13, 0.09, 0.014)}
+SPACES = {"canal": (-0.42, 0.12, 0.12, 0.10, 0.014), "sciatic": (0.10, -0.42, 0.13, 0.09, 0.014)}
 
 #: Values of the label map.
 LABELS = {name: i + 1 for i, name in enumerate(fat.MUSCLES)} | {
@@ -93,12 +119,14 @@ class Body:
         Healthy share of each muscle of that area.
     atrophy : Series
         Muscle area over healthy area, by muscle.
+    left_right : ndarray, shape (12,)
+        Half the log difference of the two legs, by muscle; right leg larger when positive.
     subcutaneous_mm, femur_mm, marrow_mm, stature : float
         Mean thickness, outer diameters, and size of the skeleton over that of an adult.
     outline : ndarray, shape (2, 3)
         Cosine and sine coefficients of the compartment's outline, harmonics 2 to 4.
-    waves : ndarray, shape (2 sides, 8 waves, 5)
-        Warp: wave vector, phase, displacement.
+    waves, ripples : ndarray, shape (2 sides, 8, 5)
+        Warp of the leg, and finer one of the muscles inside it: wave vector, phase, displacement.
     rotation_deg : tuple of float
         Outward rotation of the right and the left leg.
     """
@@ -106,12 +134,14 @@ class Body:
     area_cm2: float
     shares: pd.Series
     atrophy: pd.Series
+    left_right: np.ndarray
     subcutaneous_mm: float
     femur_mm: float
     marrow_mm: float
     stature: float
     outline: np.ndarray
     waves: np.ndarray
+    ripples: np.ndarray
     rotation_deg: tuple[float, float]
 
 
@@ -125,6 +155,10 @@ class Leg:
         Coverage by the leg, by the leg inside its skin, and so on.
     nearest : ndarray of int
         Index into :data:`helpers.phantom.fat.MUSCLES` of the muscle of a pixel.
+    border_mm, axis_mm : ndarray
+        Distance to the border of the muscle's cell and to the axis of the femur, mm.
+    x_mm, y_mm : ndarray
+        Coordinates that turn with the leg, lateral and anterior, mm.
     """
 
     whole: np.ndarray
@@ -137,6 +171,10 @@ class Leg:
     vessel: np.ndarray
     nerve: np.ndarray
     fascia: np.ndarray
+    border_mm: np.ndarray
+    axis_mm: np.ndarray
+    x_mm: np.ndarray
+    y_mm: np.ndarray
 
     def labels(self) -> np.ndarray:
         """Return the label map, values of :data:`LABELS`, 0 outside the leg."""
@@ -189,24 +227,35 @@ def draw_body(*, diagnosis: str, sex: str, age_years: float, rng: np.random.Gene
     area = spec["muscle_area_cm2"][sex] * _grown(spec["growth"][sex], age_years)
     area *= 1 - spec["muscle_loss_per_year_after_45"] * max(0.0, age_years - 45)
     area *= np.exp(spec["muscle_area_sd_log"] * rng.standard_normal())
-    shares = geometry().area_fraction * np.exp(spec["muscle_share_sd_log"] * rng.standard_normal(n))
+    spread = geometry().area_fraction_sd / geometry().area_fraction
+    spread = spread.clip(upper=spec["muscle_share_sd_log_highest"])
+    # exp(e - sd²/2) has mean 1.
+    shares = geometry().area_fraction * np.exp(spread * rng.standard_normal(n) - spread**2 / 2)
     shares /= shares.sum()
     stature = _grown(spec["bone_growth"][sex], age_years)
     femur = spec["femur_mm"][sex] * stature * np.exp(spec["femur_sd_log"] * rng.standard_normal())
     drawn = Body(
-        area_cm2=area,
+        area_cm2=float(area),
         shares=shares,
         atrophy=fat.atlas().loc[diagnosis].csa_ratio.loc[list(fat.MUSCLES)],
         subcutaneous_mm=_subcutaneous(diagnosis, sex, age_years, rng),
-        femur_mm=femur,
-        marrow_mm=femur * rng.uniform(0.5, 0.7),
+        femur_mm=float(femur),
+        marrow_mm=float(femur * rng.uniform(0.5, 0.7)),
         stature=stature,
-        outline=spec["outline_sd"] * rng.standard_normal((2, 3)),
-        waves=_waves(rng),
-        rotation_deg=tuple(rng.normal(*spec["rotation_outward_deg"], 2)),
+        outline=np.array(spec["outline_mean"]) + spec["outline_sd"] * rng.standard_normal((2, 3)),
+        waves=_waves(rng, *spec["warp"]),
+        ripples=_waves(rng, *spec["ripple"]),
+        rotation_deg=tuple(rng.normal(*spec["rotation_outward_deg"], 2).tolist()),
+        left_right=_left_right(rng),
     )
-    # Drawn last, so that everything above stays as it was without this spread.
+    if diagnosis == "Healthy":
+        return drawn
     return replace(drawn, atrophy=drawn.atrophy * _atrophy_of_person(drawn, rng))
+
+
+def _left_right(rng: np.random.Generator) -> np.ndarray:
+    of_all, of_one = SPECIFICATION["left_right_sd_log"]
+    return of_all * rng.standard_normal() + of_one * rng.standard_normal(len(fat.MUSCLES))
 
 
 def _atrophy_of_person(body: Body, rng: np.random.Generator) -> float:
@@ -249,22 +298,26 @@ def draw_leg(
     Leg
         Coverages and nearest muscles.
     """
-    shares, area = areas_at(body, position_mm)
-    unit = np.sqrt(area * 100 / np.pi)
+    shares, area = areas_at(body, position_mm, side=side)
+    unit = math.sqrt(area * 100 / np.pi)
     x, y = _turned(lateral_mm, anterior_mm, body.rotation_deg[side])
     u, v = _warped(x / unit, y / unit, body.waves[side], body.femur_mm / unit)
     in_compartment, in_skin = _depths(u, v, unit, body)
+    u, v = _warped(u, v, body.ripples[side], body.femur_mm / unit)
     plane = contact_mm + lateral_mm
     in_skin = np.minimum(in_skin, plane)
-    distances = site_distances(u, v) - balanced_weights(body, shares)[:, None, None]
-    femur, marrow = _bone(x, y, unit, body, pixel_mm)
-    nearest, seam = _nearest(distances, pixel_mm)
-    compartment = _coverage(np.minimum(in_compartment, plane - 2), pixel_mm)
-    wanted = float((shares * body.atrophy).sum()) * area * 100 / pixel_mm**2
+    weights = balanced_weights(body, side=side, position_mm=position_mm).astype(u.dtype)
+    nearest, border = _nearest(site_distances(u, v) - weights[:, None, None], pixel_mm)
+    femur, marrow, from_axis = _bone(x, y, unit, body, pixel_mm)
+    depth = np.minimum(in_compartment, plane - 2)
+    compartment = _coverage(depth, pixel_mm)
+    offset, slope = SPECIFICATION["fascia_clearance"]
+    border = _soft_minimum(border, offset + slope * depth)
+    wanted = (shares * body.atrophy).to_numpy() * area * 100 / pixel_mm**2
     muscle = _muscle_coverage(
-        seam, nearest, compartment * (1 - femur), np.exp(seam_field), wanted, pixel_mm
+        border, nearest, compartment * (1 - femur), np.exp(seam_field), wanted, pixel_mm
     )
-    vessel, nerve = _vessels(u, v, unit, body, pixel_mm)
+    vessel, nerve = _vessels(u, v, np.where(compartment > 0.5, nearest, -1), unit, body, pixel_mm)
     fascia_mm = SPECIFICATION["fascia_mm"]
     return Leg(
         whole=_coverage(in_skin, pixel_mm),
@@ -277,11 +330,15 @@ def draw_leg(
         vessel=vessel,
         nerve=nerve,
         fascia=_coverage(fascia_mm / 2 - np.abs(in_compartment), pixel_mm),
+        border_mm=border,
+        axis_mm=from_axis,
+        x_mm=x,
+        y_mm=y,
     )
 
 
-def areas_at(body: Body, position_mm: float) -> tuple[pd.Series, float]:
-    """Return each muscle's healthy share and the healthy muscle area, cm², at a position.
+def areas_at(body: Body, position_mm: float, *, side: int) -> tuple[pd.Series, float]:
+    """Return each muscle's healthy share and a leg's healthy muscle area, cm², at a position.
 
     Muscles change along the thigh as the measured areas by level do.
     """
@@ -290,7 +347,8 @@ def areas_at(body: Body, position_mm: float) -> tuple[pd.Series, float]:
     columns = [f"area_cm2_level_{n}" for n in (10, 30, 50, 70, 90)]
     table = geometry()[columns].to_numpy()
     here = np.array([np.interp(level, (10, 30, 50, 70, 90), row) for row in table])
-    shares = body.shares * here / table[:, 2]
+    sign = 1 if side == 0 else -1
+    shares = body.shares * np.exp(sign * body.left_right) * here / table[:, 2]
     return shares / shares.sum(), body.area_cm2 * float(shares.sum())
 
 
@@ -313,7 +371,7 @@ def edges(
     anterior, medial, lateral : ndarray, shape (n,)
         Heights at which there is leg, mm, and the lateral coordinate of its two edges, mm.
     """
-    unit = np.sqrt(areas_at(body, position_mm)[1] * 100 / np.pi)
+    unit = math.sqrt(areas_at(body, position_mm, side=side)[1] * 100 / np.pi)
     axis = np.arange(-180.0, 181.0, 2.0)
     lateral, anterior = np.meshgrid(axis, axis)
     x, y = _turned(lateral, anterior, body.rotation_deg[side])
@@ -330,90 +388,190 @@ def edges(
     return axis[rows], crossing(first, -1), crossing(last, 1)
 
 
-def outline(body: Body, theta: np.ndarray) -> np.ndarray:
-    """Return the muscle compartment's outline in R, by angle from the lateral axis."""
+def outline(body: Body, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the muscle compartment's outline in R, by angle from the lateral axis.
+
+    Returns
+    -------
+    radius, wave : ndarray
+        The radius, and how far it departs from a circle.
+    """
     spec = SPECIFICATION
     atrophy = float((body.shares * body.atrophy).sum())
     area = spec["compartment_over_muscle_area"] * atrophy ** spec["compartment_atrophy_exponent"]
     area += body.femur_mm**2 / 4 * np.pi / (body.area_cm2 * 100)
-    harmonics = np.arange(2, 5)[:, None, None] * theta
-    wave = np.tensordot(body.outline[0], np.cos(harmonics), 1)
-    wave = wave + np.tensordot(body.outline[1], np.sin(harmonics), 1)
-    return np.sqrt(area) * (1 + wave)
+    mean, wave = float(np.sqrt(area)), np.zeros_like(theta)
+    for n, (cosine, sine) in enumerate(body.outline.T.tolist(), start=2):
+        wave += mean * (cosine * np.cos(n * theta) + sine * np.sin(n * theta))
+    return mean + wave, wave
 
 
 def subcutaneous(body: Body, theta: np.ndarray) -> np.ndarray:
     """Return the subcutaneous thickness, mm, by angle; thicker medially and behind."""
     excess = SPECIFICATION["subcutaneous_medial_posterior_excess"]
-    return body.subcutaneous_mm * (1 + excess * np.cos(theta - np.deg2rad(225)))
+    return body.subcutaneous_mm * (1 + excess * np.cos(theta - math.radians(225)))
 
 
-def site_distances(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def site_distances(u: np.ndarray, v: np.ndarray, shifts: np.ndarray | None = None) -> np.ndarray:
     """Return ``size² (q - 1)`` of each muscle and fat space at normalised coordinates.
+
+    Parameters
+    ----------
+    u, v : ndarray, shape (rows, columns)
+        Lateral and anterior, in R.
+    shifts : ndarray, shape (14, 2), optional
+        Displacements of the sites; those of :func:`site_shifts` when not given.
 
     Returns
     -------
     ndarray, shape (14, rows, columns)
         Muscles in the order of ``fat.MUSCLES``, then the two fat spaces.
     """
+    shifts = site_shifts() if shifts is None else shifts
     layers = []
-    for name, row in geometry().iterrows():
+    for (name, row), (du, dv) in zip(geometry().iterrows(), shifts.tolist(), strict=False):
         if name in ARCS:
-            layers.append(_arc_distance(u, v, *ARCS[name]))
+            layers.append(_arc_distance(u - du, v - dv, *ARCS[name]))
         else:
-            axes = (row.lateral, row.anterior, row.semi_major, row.semi_minor, row.axis_angle_deg)
-            layers.append(_ellipse_distance(u, v, *axes))
-    layers += [_ellipse_distance(u, v, *space[:4], 0.0) for space in SPACES.values()]
+            place = (row.lateral, row.anterior, row.semi_major, row.semi_minor, row.axis_angle_deg)
+            axes = map(float, place)
+            layers.append(_ellipse_distance(u - du, v - dv, *axes))
+    for space, (du, dv) in zip(SPACES.values(), shifts[len(fat.MUSCLES) :].tolist(), strict=True):
+        layers.append(_ellipse_distance(u - du, v - dv, *space[:4], 0.0))
     return np.stack(layers)
 
 
-def balanced_weights(body: Body, shares: pd.Series) -> np.ndarray:
+@cache
+def site_shifts() -> np.ndarray:
+    """Return how far each muscle's site is moved so that its centroid is the measured one.
+
+    Neighbours push the cell of a muscle off its site. On a template without individual
+    variation the sites are moved against the error of the centroids, again and again.
+
+    Returns
+    -------
+    ndarray, shape (14, 2)
+        Lateral and anterior, in R.
+    """
+    table = geometry()
+    template = _template()
+    wanted = table[["lateral", "anterior"]].to_numpy()
+    wanted = np.vstack([wanted, [space[:2] for space in SPACES.values()]])
+    u, v, inside = _coarse_grid(template, side=0, unit=math.sqrt(template.area_cm2 * 100 / np.pi))
+    labelled = np.array([*(name != "AL" for name in table.index), *(False for _ in SPACES)])
+    shifts, weights = np.zeros((len(wanted), 2)), None
+    most = SPECIFICATION["site_shift_highest"]
+    measured, approximate = SPECIFICATION["site_calibration_gain"]
+    gain = np.where(labelled, measured, approximate)[:, None]
+    # Arcs stay, or vastus intermedius would cut the short head of biceps in two; the fat
+    # spaces give way.
+    stays = [site in ARCS or site in SPACES for site in (*table.index, *SPACES)]
+    gain[stays] = 0
+    for _ in range(SPECIFICATION["site_calibration_steps"]):
+        distances = site_distances(u[inside], v[inside], shifts)
+        weights = _balanced(distances, table.area_fraction.to_numpy(), weights)
+        nearest = (distances - weights[:, None]).argmin(0)
+        own = [nearest == site for site in range(len(wanted))]
+        found = np.array([[u[inside][i].mean(), v[inside][i].mean()] for i in own])
+        area = np.array([i.sum() for i in own]) * labelled
+        # The measured origin and unit are those of the labelled muscles.
+        unit = math.sqrt(1 - table.area_fraction["AL"] / table.area_fraction.sum())
+        found = (found - area @ found / area.sum()) / unit
+        shifts += gain * (wanted - found)
+        shifts = shifts.clip(-most, most)
+    return shifts
+
+
+def _template() -> Body:
+    """A leg of measured size without individual variation."""
+    table = geometry()
+    return Body(
+        area_cm2=107.0,
+        shares=table.area_fraction / table.area_fraction.sum(),
+        atrophy=pd.Series(1.0, index=table.index),
+        subcutaneous_mm=10.0,
+        femur_mm=24.5,
+        marrow_mm=15.0,
+        stature=1.0,
+        outline=np.array(SPECIFICATION["outline_mean"]),
+        waves=np.zeros((2, 1, 5)),
+        ripples=np.zeros((2, 1, 5)),
+        rotation_deg=(0.0, 0.0),
+        left_right=np.zeros(len(table)),
+    )
+
+
+def balanced_weights(body: Body, *, side: int, position_mm: float) -> np.ndarray:
     """Return the weights of the power diagram that give each muscle its share of the area.
 
     Parameters
     ----------
     body : Body
         The person; atrophy shrinks a muscle's share.
-    shares : Series
-        Healthy share by muscle.
+    side : {0, 1}
+        0 = right, 1 = left; the two are warped differently.
+    position_mm : float
+        Position along the thigh, towards the hip.
 
     Returns
     -------
     ndarray, shape (14,)
         Found on a coarse grid, by 60 steps.
     """
-    axis = np.linspace(-1.35, 1.35, 91)
-    u, v = np.meshgrid(axis, axis)
-    femur = np.hypot(u - femur_centre()[0], v - femur_centre()[1])
-    unit = np.sqrt(body.area_cm2 * 100 / np.pi)
-    inside = (np.hypot(u, v) < outline(body, np.arctan2(v, u))) & (femur > body.femur_mm / 2 / unit)
-    distances = site_distances(u, v)[:, inside]
-    own = (shares * body.atrophy).to_numpy()
+    shares, area = areas_at(body, position_mm, side=side)
+    u, v, inside = _coarse_grid(body, side=side, unit=math.sqrt(area * 100 / np.pi))
+    distances = site_distances(u[inside], v[inside])
+    return _balanced(distances, (shares * body.atrophy).to_numpy())
+
+
+def _coarse_grid(
+    body: Body, *, side: int, unit: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Warped coordinates on a grid over the leg, in R, and where muscle can be."""
+    axis = np.linspace(-1.4, 1.4, 101)
+    x, y = np.meshgrid(axis, axis)
+    bone = np.hypot(x - femur_centre()[0], y - femur_centre()[1]) < body.femur_mm / 2 / unit
+    u, v = _warped(x, y, body.waves[side], body.femur_mm / unit)
+    inside = (_depths(u, v, unit, body)[0] > 0) & ~bone
+    u, v = _warped(u, v, body.ripples[side], body.femur_mm / unit)
+    return u, v, inside
+
+
+def _balanced(
+    distances: np.ndarray, own: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     spaces = np.array([space[4] for space in SPACES.values()])
     target = np.concatenate([own / own.sum() * (1 - spaces.sum()), spaces])
-    weights = np.zeros(len(target))
-    for step in range(60):
-        area = np.bincount((distances - weights[:, None]).argmin(0), minlength=len(target))
+    first = 0 if weights is None else 40
+    weights = np.zeros(len(target)) if weights is None else weights
+    for step in range(first, 60):
+        found = np.bincount((distances - weights[:, None]).argmin(0), minlength=len(target))
+        error = (1 - found / found.sum() / target).clip(-1, 1)
         # Large steps find the arrangement, small ones settle the areas.
-        weights += (
-            0.25 * (0.95**step) * np.sqrt(target) * (1 - area / area.sum() / target).clip(-1, 1)
-        )
+        weights = weights + 0.25 * (0.95**step) * np.sqrt(target) * error
     return weights
 
 
 def _turned(
     lateral: np.ndarray, anterior: np.ndarray, degrees: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    angle = np.deg2rad(degrees)
-    x = np.cos(angle) * lateral + np.sin(angle) * anterior
-    return x, -np.sin(angle) * lateral + np.cos(angle) * anterior
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return cosine * lateral + sine * anterior, cosine * anterior - sine * lateral
 
 
 def _depths(u: np.ndarray, v: np.ndarray, unit: float, body: Body) -> tuple[np.ndarray, np.ndarray]:
     """Return the depth inside the muscle compartment and inside the skin, mm."""
-    theta = np.arctan2(v, u)
-    in_compartment = (outline(body, theta) - np.hypot(u, v)) * unit
-    return in_compartment, in_compartment + subcutaneous(body, theta)
+    radius, fat_mm = _radius_and_fat(body, np.arctan2(v, u), unit)
+    in_compartment = (radius - np.hypot(u, v)) * unit
+    return in_compartment, in_compartment + fat_mm
+
+
+def _radius_and_fat(body: Body, theta: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the compartment's radius, R, and the thickness of the fat under the skin, mm."""
+    radius, wave = outline(body, theta)
+    follows, lowest = SPECIFICATION["skin_follows_outline"], SPECIFICATION["subcutaneous_mm_lowest"]
+    wanted = subcutaneous(body, theta) - (1 - follows) * wave * unit
+    return radius, lowest + np.logaddexp(0, wanted - lowest)
 
 
 def _grown(growth: list[float], age: float) -> float:
@@ -429,11 +587,11 @@ def _subcutaneous(diagnosis: str, sex: str, age: float, rng: np.random.Generator
     return float(np.clip(rng.normal(mean, sd), low, high))
 
 
-def _waves(rng: np.random.Generator) -> np.ndarray:
+def _waves(rng: np.random.Generator, wave_number: float, displacement: float) -> np.ndarray:
     """Eight smooth waves a side; the two sides share most of their displacement."""
-    vectors = rng.normal(0, 1.9, (8, 2))
+    vectors = rng.normal(0, wave_number, (8, 2))
     phases = rng.uniform(0, 2 * np.pi, (8, 1))
-    sd = SPECIFICATION["warp_sd"] / np.sqrt(4)
+    sd = displacement / np.sqrt(4)
     shared = sd * rng.standard_normal((8, 2))
     own = sd * SPECIFICATION["warp_sd_between_sides"] * rng.standard_normal((2, 8, 2))
     return np.stack([np.hstack([vectors, phases, shared + own[side]]) for side in (0, 1)])
@@ -446,7 +604,8 @@ def _warped(
     distance = np.hypot(u - femur_centre()[0], v - femur_centre()[1]) / femur
     fade = 1 - np.exp(-((distance / 1.2) ** 2))
     du, dv = np.zeros_like(u), np.zeros_like(v)
-    for ku, kv, phase, au, av in waves:
+    # Plain numbers keep single precision single.
+    for ku, kv, phase, au, av in waves.tolist():
         wave = np.cos(ku * u + kv * v + phase)
         du, dv = du + au * wave, dv + av * wave
     return u + fade * du, v + fade * dv
@@ -455,9 +614,7 @@ def _warped(
 def _ellipse_distance(
     u: np.ndarray, v: np.ndarray, u0: float, v0: float, a: float, b: float, degrees: float
 ) -> np.ndarray:
-    angle = np.deg2rad(degrees)
-    along = np.cos(angle) * (u - u0) + np.sin(angle) * (v - v0)
-    across = -np.sin(angle) * (u - u0) + np.cos(angle) * (v - v0)
+    along, across = _turned(u - u0, v - v0, degrees)
     # Elongation is softened, or thin muscles would claim pieces beyond their neighbours.
     soft = (a / b) ** (SPECIFICATION["elongation_kept"] / 2)
     return (along / soft) ** 2 + (across * soft) ** 2 - a * b
@@ -467,19 +624,27 @@ def _arc_distance(
     u: np.ndarray, v: np.ndarray, centre: float, half: float, radius: float, thick: float
 ) -> np.ndarray:
     du, dv = u - femur_centre()[0], v - femur_centre()[1]
-    turn = np.arctan2(dv, du) - np.deg2rad(centre)
+    turn = np.arctan2(dv, du) - math.radians(centre)
     turn = np.abs((turn + np.pi) % (2 * np.pi) - np.pi)
-    beyond = np.maximum(turn - np.deg2rad(half), 0) * radius
+    beyond = np.maximum(turn - math.radians(half), 0) * radius
     across = np.hypot(du, dv) - radius
     return across**2 + beyond**2 - thick**2
 
 
 def _nearest(distances: np.ndarray, pixel_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest site and the distance to its border, mm."""
-    two = np.partition(distances, 1, axis=0)[:2]
-    gap = two[1] - two[0]
-    slope = np.hypot(*np.gradient(gap, pixel_mm))
-    return distances.argmin(0), gap / np.maximum(ndimage.maximum_filter(slope, 3), 1e-3)
+    """Return the nearest site and the distance to its border, mm, with rounded corners."""
+    first, soft = distances.min(0), SPECIFICATION["corner_softness"]
+    others = np.exp((first - distances) / soft).sum(0) - 1
+    gap = -soft * np.log(np.maximum(others, 1e-12))
+    hard = np.partition(distances, 1, axis=0)[1] - first
+    slope = np.hypot(*np.gradient(hard, pixel_mm))
+    border = np.minimum(gap, hard) / np.maximum(ndimage.maximum_filter(slope, 3), 1e-3)
+    return distances.argmin(0), border
+
+
+def _soft_minimum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Smallest of two lengths, rounded over about 1 mm."""
+    return -np.logaddexp(-a, -b)
 
 
 def _muscle_coverage(
@@ -487,32 +652,42 @@ def _muscle_coverage(
     nearest: np.ndarray,
     room: np.ndarray,
     width: np.ndarray,
-    wanted: float,
+    wanted: np.ndarray,
     pixel_mm: float,
 ) -> np.ndarray:
-    """Leave seams of fat just so wide that the muscles cover the wanted number of pixels."""
-    room = room * (nearest < len(fat.MUSCLES))
-    low, high = SPECIFICATION["seam_mm_lowest"], 40.0
-    for _ in range(16):
-        seam = (low + high) / 2
-        covered = _coverage(border_mm - seam * width / 2, pixel_mm) * room
-        low, high = (seam, high) if covered.sum() > wanted else (low, seam)
+    """Leave seams of fat just so wide that each muscle covers its wanted number of pixels."""
+    covered = np.zeros_like(room)
+    relative = border_mm / width
+    for muscle, pixels in enumerate(wanted):
+        own = (nearest == muscle) & (room > 0)
+        # The innermost pixels are the muscle: where their number is reached lies its border.
+        order = np.argsort(-relative[own])
+        reached = np.searchsorted(np.cumsum(room[own][order]), pixels)
+        lowest = SPECIFICATION["seam_mm_lowest"] / 2
+        half = relative[own][order[reached]] if reached < len(order) else lowest
+        depth = border_mm[own] - max(half, lowest) * width[own]
+        covered[own] = _coverage(depth, pixel_mm) * room[own]
     return covered
 
 
 def _bone(
     x: np.ndarray, y: np.ndarray, unit: float, body: Body, pixel_mm: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rigid shaft with its ridge behind (linea aspera): coverage of bone and of marrow."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rigid shaft with its ridge behind (linea aspera): coverage of bone and marrow, distance."""
     dx, dy = x - femur_centre()[0] * unit, y - femur_centre()[1] * unit
     distance, theta = np.hypot(dx, dy), np.arctan2(dy, dx)
     ridge = 1 + 0.14 * np.exp(-(((theta + np.pi / 2) / 0.45) ** 2))
     femur = _coverage(body.femur_mm / 2 * ridge - distance, pixel_mm)
-    return femur, _coverage(body.marrow_mm / 2 - distance, pixel_mm)
+    return femur, _coverage(body.marrow_mm / 2 - distance, pixel_mm), distance
 
 
 def _vessels(
-    u: np.ndarray, v: np.ndarray, unit: float, body: Body, pixel_mm: float
+    u: np.ndarray,
+    v: np.ndarray,
+    nearest: np.ndarray,
+    unit: float,
+    body: Body,
+    pixel_mm: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Femoral artery and vein, deep vessels, great saphenous vein; sciatic nerve."""
 
@@ -520,8 +695,14 @@ def _vessels(
         distance = np.hypot(u - u0, (v - v0) / flat) * unit
         return _coverage(radius * body.stature - distance, pixel_mm)
 
-    (cu, cv), (su, sv) = SPACES["canal"][:2], SPACES["sciatic"][:2]
-    skin = 1.05 + 0.6 * body.subcutaneous_mm / unit
+    spaces = []
+    for number, nominal in enumerate(SPACES.values(), start=len(fat.MUSCLES)):
+        own = nearest == number
+        # A coarse patch may miss a small space.
+        spaces.append((u[own].mean(), v[own].mean()) if own.any() else nominal[:2])
+    (cu, cv), (su, sv) = spaces
+    radius, fat_mm = _radius_and_fat(body, np.array([3.0]), unit)
+    skin = float(radius[0] + 0.5 * fat_mm[0] / unit)
     vessel = np.maximum.reduce(
         [
             disc(cu + 3 / unit, cv + 1 / unit, 3.0),

@@ -20,10 +20,11 @@ rest is assumption, fixed before any network saw an image:
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 #: Rank correlation of age and disease course before infeasible pairs are exchanged, assumed.
 AGE_COURSE_CORRELATION = {"positive": 0.9, "control": 0.3}
@@ -65,6 +66,7 @@ def group_of(diagnosis: str) -> str:
     return diagnosis if diagnosis in ("DMD", "BMD") else "control"
 
 
+@cache
 def distribution(moments: Moments) -> stats.rv_continuous:
     """Return the scaled beta distribution with the given mean and sd inside a range.
 
@@ -172,15 +174,35 @@ CASE_COLUMNS = [
 ]
 
 
-def course_quantile(diagnosis: str, course_years: float) -> float:
-    """Return the quantile of a course in its group's distribution.
+def advance(diagnosis: str, *, age_years: float, course_years: float) -> float:
+    """Return how far a disease has come by age and course, as a standard score.
+
+    Parameters
+    ----------
+    diagnosis : str
+        Names the group whose distributions are taken.
+    age_years, course_years : float
+        Of the person.
+
+    Returns
+    -------
+    float
+        Sum of the normal scores of age and course, over its standard deviation.
 
     Examples
     --------
-    >>> 0.4 < course_quantile("DMD", 7.3) < 0.6
+    >>> advance("DMD", age_years=9, course_years=3) < 0 < advance(
+    ...     "DMD", age_years=17, course_years=11)
     True
     """
-    return float(distribution(COURSE[group_of(diagnosis)]).cdf(course_years))
+    group = group_of(diagnosis)
+    kind = "control" if group == "control" else "positive"
+    quantiles = [
+        distribution(AGE[group]).cdf(age_years),
+        distribution(COURSE[group]).cdf(course_years),
+    ]
+    scores = special.ndtri(np.clip(quantiles, 1e-3, 1 - 1e-3))
+    return float(scores.sum() / math.sqrt(2 + 2 * AGE_COURSE_CORRELATION[kind]))
 
 
 def _expand(cells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -19,6 +19,8 @@ from helpers.phantom import physics
 FAT_VALUE = 2000
 SYNTHETIC = "SYNTHETIC PHANTOM, NOT A PATIENT"
 TESLA_TO_MHZ = 42.577
+#: Between the resonances of water and fat; sets the bandwidth that gives the phantom's shift.
+FAT_WATER_PPM = 3.5
 
 
 def uid(*parts: object) -> UID:
@@ -85,7 +87,7 @@ def dataset(
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     ds.SpecificCharacterSet = "ISO_IR 192"
     _identify(ds, case, slice_id, uid_seed)
-    _equip(ds, case, thickness_mm=thickness_mm, spacing_mm=spacing_mm)
+    _equip(ds, case, image.shape, thickness_mm=thickness_mm, spacing_mm=spacing_mm)
     _place(ds, image.shape, pixel_mm, position_mm)
     ds.ReconstructionDiameter = round(pixel_mm * image.shape[1], 3)
     ds.InstanceNumber = instance
@@ -114,12 +116,22 @@ def _identify(ds: FileDataset, case: dict, slice_id: str, seed: int) -> None:
         setattr(ds, empty, "")
     ds.PatientBirthDate = ""
     ds.PositionReferenceIndicator = ""
-    ds.Laterality = ""
+    # Both thighs are on the slice: Laterality (0020,0060) is absent for a pair (PS3.3 C.7.3.1).
+    ds.ImageLaterality = "B"
 
 
-def _equip(ds: FileDataset, case: dict, *, thickness_mm: float, spacing_mm: float) -> None:
+def _equip(
+    ds: FileDataset,
+    case: dict,
+    shape: tuple[int, int],
+    *,
+    thickness_mm: float,
+    spacing_mm: float,
+) -> None:
     field = float(case["field_strength_tesla"])
-    rows, columns = physics.SPECIFICATION["acquired_matrix"]
+    acquired = physics.SPECIFICATION["acquired_matrix"]
+    rows, columns = (min(pair) for pair in zip(shape, acquired, strict=True))
+    shift = physics.SPECIFICATION["chemical_shift_acquired_pixels"][str(field)]
     ds.Modality = "MR"
     ds.Manufacturer = "SYNTHETIC"
     ds.ManufacturerModelName = "Thigh phantom"
@@ -134,7 +146,9 @@ def _equip(ds: FileDataset, case: dict, *, thickness_mm: float, spacing_mm: floa
     ds.ImagingFrequency = round(field * TESLA_TO_MHZ, 4)
     ds.ImagedNucleus = "1H"
     ds.PercentSampling, ds.PercentPhaseFieldOfView = 100, 100
-    ds.AcquisitionMatrix = [columns, 0, 0, rows]
+    # Frequency runs along a row, phase along a column (PS3.3 C.8.3.1).
+    ds.AcquisitionMatrix = [0, columns, rows, 0]
+    ds.PixelBandwidth = round(FAT_WATER_PPM * field * TESLA_TO_MHZ / shift, 1)
     ds.InPlanePhaseEncodingDirection = "COL"
     ds.ReceiveCoilName = "SYNTHETIC"
     ds.PatientPosition = "FFS"

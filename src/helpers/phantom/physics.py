@@ -14,6 +14,7 @@ REPETITION_MS, ECHO_MS = 450.0, 12.0
 #: Tissue: proton density, and T1 and T2 in ms at each field strength.
 TISSUES = {
     "muscle": {"density": 0.80, 1.5: (1070.0, 37.5), 3.0: (1400.0, 33.0)},
+    "oedema": {"density": 0.84, 1.5: (1250.0, 52.0), 3.0: (1600.0, 46.0)},
     "fat": {"density": 0.95, 1.5: (290.0, 85.0), 3.0: (370.0, 75.0)},
     "marrow": {"density": 0.90, 1.5: (290.0, 80.0), 3.0: (365.0, 75.0)},
     "cortex": {"density": 0.15, 1.5: (300.0, 0.5), 3.0: (300.0, 0.5)},

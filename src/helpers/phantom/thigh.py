@@ -1,8 +1,10 @@
 """The synthetic thigh cohort: slices with both legs, DICOM files and the truth beside them.
 
-The specification of the phantom (:func:`specification`) is hashed into ``cohort.json``: it was
-fixed before any network saw an image and is not adjusted to any result. A case depends only on
-the seed and its number, so that it can be made alone. The truth is for scoring only.
+The specification of the phantom (:func:`specification`) is hashed into ``cohort.json``. A version
+is frozen before any network sees its images, and is not adjusted to any result: a change needs a
+new version, and a reason in the literature or in measured anatomy
+(``book/phantom_versions.csv``). A case depends only on the seed and its number, so that it can
+be made alone. The truth is for scoring only.
 
 **Separable, on the noise-free truth.** :func:`contact_share` is the height over which the two
 legs of the label map are less than 1 mm apart, over the height of the higher leg. Legs are
@@ -30,11 +32,11 @@ import pandas as pd
 
 from helpers import cohort, paths
 from helpers.parameters import Profile
-from helpers.phantom import anatomy, cases, dicom, fat, physics
+from helpers.phantom import anatomy, cases, dicom, fat, physics, texture
 from helpers.phantom.anatomy import Body, Leg
 
 SPECIFICATION = {
-    "version": 2,
+    "version": 3,
     "slice_spacing_mm": 10.0,
     "slice_thickness_mm": 8.0,
     # Spacing of the pixel rows follows the smallest field of view that holds both legs.
@@ -52,6 +54,8 @@ SPECIFICATION = {
     "leg_height_difference_sd_mm": 3.0,
     "validation_levels_mm": [-60.0, 0.0, 60.0],
     "subcutaneous_texture": 0.05,
+    # Septa in the fat under the skin: scale in mm, width in sd, loss of signal.
+    "subcutaneous_septa": [3.5, 0.10, 0.18],
 }
 
 SIDES = ("right", "left")
@@ -104,6 +108,8 @@ class Case:
     body: Body
     logits: pd.DataFrame
     drift: pd.Series
+    oedema: np.ndarray
+    pattern: texture.Pattern
     gap_mm: float
     positions_mm: tuple[float, ...]
     contact: tuple[str, ...]
@@ -112,7 +118,10 @@ class Case:
 
 def specification() -> dict:
     """Return everything that defines the phantom, the package's tables included."""
-    tables = ("phantom_atlas.csv", "thigh_geometry.csv", "thigh_facts.csv", "table2.csv")
+    tables = (
+        *("phantom_atlas.csv", "textures.csv", "thigh_geometry.csv"),
+        *("thigh_facts.csv", "table2.csv"),
+    )
     digest = {n: hashlib.sha256(paths.package_data(n).read_bytes()).hexdigest() for n in tables}
     return {
         "slices": SPECIFICATION,
@@ -120,9 +129,12 @@ def specification() -> dict:
         "arcs": anatomy.ARCS,
         "spaces": anatomy.SPACES,
         "fat": fat.SPECIFICATION,
+        "texture": texture.SPECIFICATION | {"local": texture.LOCAL},
         "physics": physics.SPECIFICATION,
         "age": {group: vars(moments) for group, moments in cases.AGE.items()},
         "course": {group: vars(moments) for group, moments in cases.COURSE.items()},
+        "age_course_correlation": cases.AGE_COURSE_CORRELATION,
+        "male_share_of_controls": cases.MALE_SHARE_OF_CONTROLS,
         "tables_sha256": digest,
     }
 
@@ -155,6 +167,18 @@ def contact_share(leg: np.ndarray, *, pixel_mm: float) -> float:
     free_mm = (left[both].argmax(axis=1) - inner - 1) * pixel_mm
     height = max(part.any(axis=1).sum() for part in (right, left))
     return float((free_mm < SPECIFICATION["contact_distance_mm"]).sum() / height)
+
+
+def specification_sha256() -> str:
+    """Return the hash of :func:`specification`; ``data/thigh_frozen.json`` holds the frozen one.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    text = json.dumps(specification(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def draw_case(
@@ -200,8 +224,12 @@ def draw_case(
     rng = np.random.default_rng(person)
     who = {key: row[key] for key in ("diagnosis", "sex", "age_years")}
     body = anatomy.draw_body(**who, rng=rng)
-    quantile = cases.course_quantile(row["diagnosis"], row["disease_course_years"])
-    logits, drift = fat.draw_logits(row["diagnosis"], course_quantile=quantile, rng=rng)
+    advance = cases.advance(
+        row["diagnosis"], age_years=row["age_years"], course_years=row["disease_course_years"]
+    )
+    logits, drift = fat.draw_logits(row["diagnosis"], advance=advance, rng=rng)
+    oedema = fat.draw_oedema(row["diagnosis"], rng)
+    pattern = texture.draw_pattern(row["diagnosis"], rng)
     middle, spread, low, high = SPECIFICATION["leg_gap_mm"]
     gap = float(np.clip(middle * np.exp(spread * rng.standard_normal()), low, high))
     if positions_mm is None:
@@ -214,6 +242,8 @@ def draw_case(
         body=body,
         logits=logits,
         drift=drift,
+        oedema=oedema,
+        pattern=pattern,
         gap_mm=gap,
         positions_mm=tuple(positions_mm),
         contact=tuple(contact),
@@ -221,7 +251,7 @@ def draw_case(
     )
 
 
-def draw_slice(case: Case, index: int, *, matrix: int) -> Slice:
+def draw_slice(case: Case, index: int, *, matrix: int, texture_strength: float = 1.0) -> Slice:
     """Simulate one slice of a case.
 
     Parameters
@@ -232,6 +262,8 @@ def draw_slice(case: Case, index: int, *, matrix: int) -> Slice:
         Number of the slice, upward.
     matrix : int
         Rows and columns.
+    texture_strength : float
+        1: full texture; 0: fat evenly spread in each muscle. Nothing else changes.
 
     Returns
     -------
@@ -261,8 +293,10 @@ def draw_slice(case: Case, index: int, *, matrix: int) -> Slice:
             seam_field=anatomy.SPECIFICATION["seam_variation_sd_log"] * seams,
             contact_mm=contacts[side],
         )
-        fractions = _fat_map(leg, case, side, position, pixel, rng)
-        _paint(canvas, window, leg, fractions, physics.signals(field), side, pixel, rng)
+        fractions = _fat_map(leg, case, side, position, texture_strength, pixel, rng)
+        signal = physics.signals(field)
+        water = signal["muscle"] + (signal["oedema"] - signal["muscle"]) * case.oedema[side]
+        _paint(canvas, window, leg, fractions, signal, water[leg.nearest], side, pixel, rng)
     coil = physics.coil_field((matrix, matrix), field, rng)
     image = physics.acquire(
         canvas["water"] * coil, canvas["fat"] * coil, field_tesla=field, rng=rng
@@ -409,7 +443,12 @@ def write_cohort(
     table, recipes = draw_cohort(seed=profile.seed, **wanted)
     description = _describe(profile, wanted)
     (folder / "cohort.json").unlink(missing_ok=True)
-    work = partial(write_case, folder=folder, matrix=profile.cohort.thigh_matrix)
+    work = partial(
+        write_case,
+        folder=folder,
+        matrix=profile.cohort.thigh_matrix,
+        texture_strength=profile.cohort.texture_strength,
+    )
     written: dict[str, tuple[list[dict], list[dict], list[dict]]] = {}
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
@@ -429,7 +468,7 @@ def write_cohort(
 
 
 def write_case(
-    recipe: dict, *, folder: Path, matrix: int
+    recipe: dict, *, folder: Path, matrix: int, texture_strength: float = 1.0
 ) -> tuple[list[dict], list[dict], list[dict]]:
     """Write the slices of one case that are not there yet.
 
@@ -441,6 +480,8 @@ def write_case(
         ``results/<profile>/cohort/thigh``.
     matrix : int
         Rows and columns.
+    texture_strength : float
+        See :func:`draw_slice`.
 
     Returns
     -------
@@ -454,7 +495,7 @@ def write_case(
         image = folder / "dicom" / case.row["case_id"] / f"{slice_id}.dcm"
         truth = folder / "truth" / f"{slice_id}.npz"
         if not (image.exists() and truth.exists()):
-            drawn = draw_slice(case, index, matrix=matrix)
+            drawn = draw_slice(case, index, matrix=matrix, texture_strength=texture_strength)
             _write_slice(drawn, image, truth, case, index)
         boxes += _boxes(truth, slice_id)
         slices.append(
@@ -523,25 +564,29 @@ def _patch(
     columns, rows = np.flatnonzero(np.abs(x) < reach), np.flatnonzero(np.abs(y) < reach)
     window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     outward = -1 if side == 0 else 1
-    lateral, anterior = np.meshgrid(outward * x[window[1]], y[window[0]])
+    # Single precision is exact to 10 nm here, and twice as fast.
+    axes = (outward * x[window[1]]).astype(np.float32), y[window[0]].astype(np.float32)
+    lateral, anterior = np.meshgrid(*axes)
     return window, lateral, anterior
 
 
 def _fat_map(
-    leg: Leg, case: Case, side: int, position: float, pixel: float, rng: np.random.Generator
+    leg: Leg,
+    case: Case,
+    side: int,
+    position: float,
+    strength: float,
+    pixel: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Return the fat fraction of each pixel as if it were muscle."""
-    field = fat.texture(leg.nearest.shape, pixel_mm=pixel, rng=rng)
-    fractions = np.zeros(field.shape)
-    inside = leg.muscle > 0.5
-    logits = case.logits[SIDES[side]] + case.drift * position
-    for number, logit in enumerate(logits):
-        own = leg.nearest == number
-        core = own & inside
+    targets = fat.bounded((case.logits[SIDES[side]] + case.drift * position).to_numpy())
+    field = strength * texture.field(case.pattern, leg, targets, pixel_mm=pixel, rng=rng)
+    fractions = targets[leg.nearest]
+    for number, target in enumerate(targets):
+        core = (leg.nearest == number) & (leg.muscle > 0.5)
         if core.any():
-            target = float(fat.bounded(logit))
             fractions[core] = fat.with_mean(field[core], target)
-            fractions[own & ~inside] = target
     return fractions
 
 
@@ -551,20 +596,20 @@ def _paint(
     leg: Leg,
     fractions: np.ndarray,
     signal: dict[str, float],
+    muscle_water: np.ndarray,
     side: int,
     pixel: float,
     rng: np.random.Generator,
 ) -> None:
     """Lay the tissues of a leg over each other, outside first."""
     water, fatty = canvas["water"][window], canvas["fat"][window]
-    strands = fat.texture(fractions.shape, pixel_mm=pixel, rng=rng)
-    adipose = signal["fat"] * (1 - SPECIFICATION["subcutaneous_texture"] * np.abs(strands))
+    adipose = signal["fat"] * _adipose(fractions.shape, pixel, rng)
     layers = (
         (leg.whole, signal["skin"], 0.0),
         (leg.inner, 0.0, adipose),
         (leg.fascia * leg.inner, signal["fascia"], 0.3),
         (leg.compartment * (1 - leg.fascia), 0.0, adipose),
-        (leg.muscle, (1 - fractions) * signal["muscle"], fractions * signal["fat"]),
+        (leg.muscle, (1 - fractions) * muscle_water, fractions * signal["fat"]),
         (leg.nerve, 0.6 * signal["nerve"], 0.4),
         (leg.vessel * leg.inner, signal["vessel"], 0.0),
         (leg.femur, signal["cortex"], 0.0),
@@ -576,6 +621,14 @@ def _paint(
     inside = leg.whole > 0.5
     canvas["labels"][window][inside] = leg.labels()[inside]
     canvas["leg"][window][inside] = side + 1
+
+
+def _adipose(shape: tuple[int, int], pixel: float, rng: np.random.Generator) -> np.ndarray:
+    """Fat that is not muscle: nearly even, with thin septa."""
+    scale, width, loss = SPECIFICATION["subcutaneous_septa"]
+    coarse = fat.smooth_noise(shape, scale_mm=scale, pixel_mm=pixel, rng=rng)
+    septa = np.exp(-((coarse / width) ** 2))
+    return 1 - SPECIFICATION["subcutaneous_texture"] * np.abs(coarse).clip(max=2) - loss * septa
 
 
 def _write_slice(drawn: Slice, image: Path, truth: Path, case: Case, index: int) -> None:
@@ -628,21 +681,20 @@ def _fraction_rows(case: Case) -> list[dict]:
 
 
 def _describe(profile: Profile, wanted: dict[str, float]) -> dict:
-    spec = specification()
-    text = json.dumps(spec, sort_keys=True)
     return {
         "synthetic": True,
         "seed": profile.seed,
         "matrix": profile.cohort.thigh_matrix,
+        "texture_strength": profile.cohort.texture_strength,
         **wanted,
-        "specification_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "specification_sha256": specification_sha256(),
         "code_sha256": _code_digest(),
-        "specification": spec,
+        "specification": specification(),
     }
 
 
 def _code_digest() -> str:
     """Digest of the modules that draw the cohort: slices of other code are not kept."""
-    modules = (anatomy, cases, dicom, fat, physics)
+    modules = (anatomy, cases, dicom, fat, physics, texture)
     files = [Path(__file__), *(Path(module.__file__) for module in modules)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
