@@ -8,11 +8,21 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers import STATEMENT, __main__, images, model_files, networks, prediction, roi, training
+from helpers import (
+    STATEMENT,
+    __main__,
+    images,
+    model_files,
+    networks,
+    parameters,
+    prediction,
+    roi,
+    training,
+)
 from helpers.display.prediction import overlay
 
 PIXELS = 32
-ROI = {"smoothing_mm": 1.5, "neck_fraction_max": 0.25, "leg_share_min": 0.1, "margin_mm": 4.0}
+ROI = parameters.load("tiny").roi.model_dump()
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +117,25 @@ def test_probabilities_are_those_of_the_model_on_the_same_legs(folder, model_fil
     prediction.write(folder, model_file, out, roi_options=ROI, draw=overlay)
     first = pd.read_csv(out / "legs.csv").iloc[0]
     image = images.read_slice(folder / "anna" / "a.nii.gz", 0)
-    box = roi.locate_legs(image, **ROI).boxes["right"]
+    options = {name: value for name, value in ROI.items() if name != "mirror_left"}
+    box = roi.locate_legs(image, **options).boxes["right"]
     assert tuple(first[["row0", "col0", "row1", "col1"]].astype(int)) == box
     leg = images.crop(image, box, size=PIXELS)
     ready = networks.preprocess(np.repeat(leg[None, ..., None], 3, axis=-1), "VGG19")
     model, _ = model_files.load(model_file)
     assert np.isclose(first["probability"], model.predict(ready, verbose=0)[0, 0], atol=1e-5)
+
+
+def test_left_legs_are_mirrored_where_the_profile_says_so(folder, model_file, tmp_path):
+    found = []
+    for mirror in (False, True):
+        out, options = tmp_path / str(mirror), ROI | {"mirror_left": mirror}
+        prediction.write(folder, model_file, out, roi_options=options, draw=overlay)
+        found.append(pd.read_csv(out / "legs.csv").set_index("side"))
+    plain, turned = found
+    assert turned.loc["left", "mirrored"].eq(1).all() and plain["mirrored"].fillna(0).eq(0).all()
+    assert np.allclose(plain.loc["right", "probability"], turned.loc["right", "probability"])
+    assert (plain.loc["left", "probability"] != turned.loc["left", "probability"]).all()
 
 
 def test_overlays_are_pictures_with_the_legs_in_colour(folder, model_file, tmp_path):

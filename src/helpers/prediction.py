@@ -29,7 +29,7 @@ from helpers.networks import keras
 CHUNK = 16
 LEGS = [
     *("case_id", "file", "frame", "side", "row0", "col0", "row1", "col1", "status", "reason"),
-    *("probability", "call"),
+    *("mirrored", "probability", "call"),
 ]
 
 
@@ -67,7 +67,7 @@ def predict(
     model, card
         From :func:`helpers.model_files.load`.
     roi_options : dict
-        Arguments of :func:`helpers.roi.locate_legs`.
+        A profile's ``roi``: arguments of :func:`helpers.roi.locate_legs`, and ``mirror_left``.
 
     Yields
     ------
@@ -131,7 +131,7 @@ def write(folder: Path, model_file: Path, target: Path, *, roi_options: dict, dr
     target : Path
         Folder for ``legs.csv``, ``cases.csv``, ``overlays/*.png`` and the statement.
     roi_options : dict
-        Arguments of :func:`helpers.roi.locate_legs`.
+        A profile's ``roi``, the one the model was trained with.
     draw : callable
         Returns a PNG's bytes from a :class:`Seen` and the threshold.
 
@@ -187,6 +187,8 @@ class _Classifier:
             return chunk
         size, cut = self._card.input_pixels, self._card.thresholds["image"]
         cropped = [images.crop(one.image, _box(leg), size=size) for one, leg in legs]
+        turns = [-1 if leg["mirrored"] else 1 for _, leg in legs]
+        cropped = [picture[:, ::turn] for picture, turn in zip(cropped, turns, strict=True)]
         # One size of batch, so that the network is compiled once.
         cropped += [np.zeros_like(cropped[0])] * (2 * CHUNK - len(cropped))
         ready = np.repeat(np.stack(cropped)[..., None], 3, axis=-1)
@@ -197,7 +199,7 @@ class _Classifier:
             leg["call"] = _call(leg["probability"], cut)
             if self._maps:
                 row0, col0, row1, col1 = _box(leg)
-                activation = maps[k].astype(float) @ self._kernel
+                activation = maps[k][:, :: turns[k]].astype(float) @ self._kernel
                 shape = (row1 - row0, col1 - col0)
                 spacing = one.image.spacing_mm
                 one.maps.append(explanation.on_box(activation, shape, spacing_mm=spacing))
@@ -228,14 +230,18 @@ def _legs(image: SliceImage | UnreadableImage, roi_options: dict) -> list[dict]:
     verdict = admission.judge(image)
     if not verdict.admitted:
         return [_left_out("not admitted", f"{verdict.reason}. {verdict.remedy}")]
-    located = roi.locate_legs(image, **roi_options)
+    options = {name: value for name, value in roi_options.items() if name != "mirror_left"}
+    located = roi.locate_legs(image, **options)
     if located.reason:
         return [_left_out("no legs", located.reason)]
-    boxes = located.boxes.items()
-    names = ("row0", "col0", "row1", "col1")
+    mirror, names = roi_options.get("mirror_left", False), ("row0", "col0", "row1", "col1")
     return [
-        {"side": side, "status": "included", "reason": "", **dict(zip(names, box, strict=True))}
-        for side, box in boxes
+        {
+            **{"side": side, "status": "included", "reason": ""},
+            **{"mirrored": int(mirror and side == "left")},
+            **dict(zip(names, box, strict=True)),
+        }
+        for side, box in located.boxes.items()
     ]
 
 
