@@ -360,7 +360,7 @@ def mean_reader(claim: Claim) -> Outcome:
 
 
 @_named
-def p_on_images(p: Claim, model: Claim, doctors: Claim) -> Outcome:
+def p_on_images(model: Claim, doctors: Claim) -> Outcome:
     """Every p that a test on independent images can give, for the counts behind the intervals."""
     positives, _ = test_set()
     first, second = _needed(model, positives), _needed(doctors, positives)
@@ -387,11 +387,6 @@ def p_elsewhere(p: Claim, model: Claim, doctors: Claim) -> Outcome:
     positives, _ = test_set()
     cases = int(table_2("cases", "positive", "test").readings[0].value)
     first, second = _needed(model, positives)[0], _needed(doctors, positives)[0]
-    tables = published.case_tables(p.printed["value"], cases)
-    near = tables.assign(
-        apart=abs(tables["model"] / cases - first / positives)
-        + abs(tables["reader"] / cases - second / positives)
-    ).sort_values("apart")
     spread = published.reader_spread(p.value, mean=second / positives, against=first / positives)
     effect = published.design_effect_for(p.value, first, second, positives)
     facts = {
@@ -401,17 +396,25 @@ def p_elsewhere(p: Claim, model: Claim, doctors: Claim) -> Outcome:
         "effective": f"{positives / effect:.0f}",
         "cases": f"{cases}",
     }
-    if len(near):
-        best = near.iloc[0]
-        facts |= {
-            "test": best["test"],
-            "model": f"{best['model']}",
-            "reader": f"{best['reader']}",
-            "model_share": f"{best['model'] / cases:.2f}",
-            "reader_share": f"{best['reader'] / cases:.2f}",
-        }
+    facts |= _nearest_cases(p, cases, first / positives, second / positives)
     # With the spread of readers or the likeness of images unknown, any p up to 1 can occur.
     return Outcome(within=(0.0, 1.0), facts=facts, how="tests with readers or cases as the unit")
+
+
+def _nearest_cases(p: Claim, cases: int, model: float, reader: float) -> dict[str, str]:
+    """The numbers of cases that give the printed p and lie nearest to the printed shares."""
+    tables = published.case_tables(p.printed["value"], cases)
+    if tables.empty:
+        return dict.fromkeys(("test", "model", "reader", "model_share", "reader_share"), "none")
+    shares = tables[["model", "reader"]] / cases
+    best = tables.loc[((shares - [model, reader]).abs().sum(axis=1)).idxmin()]
+    return {
+        "test": best["test"],
+        "model": f"{best['model']}",
+        "reader": f"{best['reader']}",
+        "model_share": f"{best['model'] / cases:.2f}",
+        "reader_share": f"{best['reader'] / cases:.2f}",
+    }
 
 
 @_named
