@@ -123,6 +123,15 @@ def test_an_aim_is_reached_missed_or_not_measured(stored):
         benchmarks.read("bootstrap_speed")
 
 
+def test_counts_are_written_out_and_what_is_missing_is_empty():
+    values = [1002.0, 411.2, 0.98765, 1.0, float("nan")]
+    assert [benchmarks._text(value) for value in values] == ["1002", "411", "0.988", "1", ""]
+
+
+def test_every_table_of_the_page_was_measured():
+    assert set(benchmarks.SHOWN) <= set(benchmarks.names())
+
+
 def test_the_page_has_every_table_it_names_whatever_was_measured(stored, tmp_path):
     target = tmp_path / "tables"
     target.mkdir()
