@@ -10,7 +10,7 @@ READY   := $(VENV)/.ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
-.PHONY: help book check test lab serve plan bench clean
+.PHONY: help book check test lab serve plan doctor bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -26,6 +26,9 @@ plan: $(READY)  ## what `make book` would run, and why
 
 check: $(READY)  ## recompute every published claim; fails when a verdict changes
 	@$(RUN) -m helpers check --profile "$(PROFILE)"
+
+doctor: $(READY)  ## list every problem in your own data; runs nothing
+	@$(RUN) -m helpers doctor --profile "$(PROFILE)"
 
 test: $(READY)  ## all tests, on the tiny and the demo profile
 	@$(RUN) -m helpers make --profile demo

@@ -3,7 +3,7 @@
 import numpy as np
 import timing
 
-from helpers import cohort, inference
+from helpers import cohort, delong, inference
 
 REPLICATES = 10_000
 
@@ -33,7 +33,14 @@ def main(*, rounds: int = 9) -> None:
         )
         measures.update(table.measure)
 
-    tasks = {timing.REFERENCE: timing.reference, "all measures": intervals}
+    def studentised() -> None:
+        delong.studentised(label, probability, case, replicates=REPLICATES)
+
+    tasks = {
+        timing.REFERENCE: timing.reference,
+        "all measures": intervals,
+        "area, studentised": studentised,
+    }
     with timing.one_core():
         times = timing.interleaved(tasks, rounds=rounds)
     table = timing.summary(times, unit_of={}, against=timing.REFERENCE)

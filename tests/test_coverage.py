@@ -72,7 +72,7 @@ def test_limits_of_areas_are_those_of_the_functions_elsewhere():
     positive, control = scores[0] + 0.8, scores[1]
     case = np.repeat(np.arange(11), np.concatenate(SIZES))
     label = np.repeat([1, 0], [SIZES[0].sum(), SIZES[1].sum()])
-    weights = inference.case_weights(case, stratum=label, replicates=200, seed=6)[1:]
+    weights = inference.case_weights(case, stratum=label, replicates=200, seed=6)
     parts = weights[:, :5], weights[:, 5:]
     found = coverage.area_limits(positive, control, SIZES, weights=parts)
     for place in (0, 19, 20, 22):
@@ -85,6 +85,8 @@ def test_limits_of_areas_are_those_of_the_functions_elsewhere():
         resampled = inference.by_case(label, case, probability=score, replicates=200, seed=6)
         expected = resampled.loc[0, ["low", "high"]].astype(float)
         assert limits(found, "bootstrap", place) == pytest.approx(tuple(expected))
+        expected = delong.studentised(label, score, case, replicates=200, seed=6)
+        assert limits(found, "bootstrap-t", place) == pytest.approx(expected[1:3], nan_ok=True)
 
 
 def test_plain_wilson_covers_as_the_binomial_distribution_says():
@@ -122,7 +124,7 @@ def test_the_table_is_repeatable_and_complete():
     one, other = (coverage.simulate(datasets=30, replicates=30, seed=s) for s in (1, 1))
     pd.testing.assert_frame_equal(one, other)
     assert not one.equals(coverage.simulate(datasets=30, replicates=30, seed=2))
-    assert len(one) == 3 * (8 + 8 + 5)
+    assert len(one) == 3 * (8 + 8 + 6)
     error = np.sqrt(one["coverage"] * (1 - one["coverage"]) / 30)
     np.testing.assert_allclose(one["error"], error)
     assert set(one["method"]) == set(coverage.METHODS)
@@ -190,7 +192,7 @@ def test_with_many_data_sets_a_point_does_not_matter():
 def test_pages_show_what_the_table_holds():
     table = coverage.simulate(datasets=50, replicates=50, iccs=(0.0, 0.8), seed=5)
     shown = coverage.readable(table)
-    assert len(shown) == 8 + 8 + 5
+    assert len(shown) == 8 + 8 + 6
     row = table[(table["figure"] == "auc") & (table["method"] == "delong") & (table["icc"] == 0.8)]
     expected = f"{100 * row['coverage'].item():.1f} ± {100 * row['error'].item():.1f} %"
     area = shown[shown["What"] == "Area under the ROC curve"].set_index("Method")
@@ -208,3 +210,6 @@ def test_the_table_of_the_page_is_that_of_the_study(tmp_path, monkeypatch):
     coverage.write_tables(tmp_path)
     best = pd.read_csv(tmp_path / "statistics_coverage_best.csv", dtype=str, keep_default_na=False)
     assert best.to_numpy().tolist() == coverage.advice(table).to_numpy().tolist()
+    (tmp_path / coverage.RECORDED).write_text("What\nof the run\n")
+    coverage.write_tables(tmp_path)
+    assert (tmp_path / "statistics_coverage_best.csv").read_text() == "What\nof the run\n"

@@ -173,6 +173,67 @@ def test_permuted_labels_hold_one_half_as_often_as_claimed():
     assert held["by image"] < 0.8 * 300
 
 
+def test_resampled_areas_are_those_of_the_resampled_images(clustered):
+    """Each case that is drawn twice counts as two cases with the same images."""
+    label, score, _, case = clustered
+    weights = inference.case_weights(case, stratum=label, replicates=5, seed=3)
+    wins, sizes, kinds = delong.wins_by_case(label, score, case)
+    parts = tuple(weights[:, kind] for kind in kinds)
+    areas, errors = delong.resampled_areas(wins, sizes, parts)
+    own, found = delong.covariance(label, score, case=case)
+    assert (areas[0], errors[0] ** 2) == pytest.approx((own[0], found[0, 0]))
+    rows, names = [], []
+    for place, times in enumerate(weights[3].astype(int)):
+        for again in range(times):
+            members = np.flatnonzero(case == place)
+            rows += members.tolist()
+            names += [f"{place}, {again}"] * members.size
+    own, found = delong.covariance(label[rows], score[rows], case=np.array(names))
+    drawn = np.unique(np.array(names)[label[rows] == 1]).size
+    assert drawn == (np.unique(case[label == 1])).size
+    assert areas[3] == pytest.approx(own[0])
+    assert errors[3] == pytest.approx(np.sqrt(found[0, 0]))
+
+
+def test_studentised_interval_is_its_definition(clustered):
+    label, score, _, case = clustered
+    weights = inference.case_weights(case, stratum=label, replicates=99, seed=5)
+    rows = [np.repeat(np.arange(case.size), row.astype(int)[case]) for row in weights[1:]]
+    places = [np.concatenate([np.arange(t) for t in row.astype(int)[case]]) for row in weights[1:]]
+    own, found = delong.covariance(label, score, case=case)
+    logit = lambda area: np.log(area / (1 - area))  # noqa: E731
+    steps = []
+    for row, place in zip(rows, places, strict=True):
+        names = case[row] * 1000 + place
+        area, error = delong.covariance(label[row], score[row], case=names)
+        scale = np.sqrt(error[0, 0]) / (area[0] * (1 - area[0]))
+        steps.append((logit(area[0]) - logit(own[0])) / scale)
+    scale = np.sqrt(found[0, 0]) / (own[0] * (1 - own[0]))
+    ends = logit(own[0]) - np.quantile(steps, [0.975, 0.025]) * scale
+    result = delong.studentised(label, score, case, replicates=99, seed=5)
+    assert (result.low, result.high) == pytest.approx(tuple(1 / (1 + np.exp(-ends))))
+
+
+def test_studentised_interval_does_not_change_when_images_are_repeated(clustered):
+    label, score, _, case = clustered
+    once = delong.studentised(label, score, case, replicates=200, seed=1)
+    many = (np.repeat(part, 3) for part in (label, score, case))
+    again = delong.studentised(*many, replicates=200, seed=1)
+    assert again[:3] == pytest.approx(once[:3])
+    assert 0 <= once.low < once.estimate < once.high <= 1
+
+
+def test_studentised_interval_says_why_there_is_none():
+    apart = delong.studentised([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], list("abcd"))
+    assert apart.method == "none: area 1, no component varies"
+    label, score = [0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.75, 0.7, 0.8, 0.9]
+    often = delong.studentised(label, score, list("abcdef"), replicates=200)
+    assert np.isnan(often.low)
+    assert often.method == "none: area 1 in too many resamples"
+    with pytest.raises(ValueError, match="images with different labels"):
+        delong.studentised([0, 1, 0, 1], [0.3, 0.2, 0.4, 0.5], list("aabb"))
+
+
 def test_classes_wholly_apart_have_no_interval():
     found = delong.interval([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])
     assert found.estimate == 1

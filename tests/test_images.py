@@ -452,6 +452,14 @@ def test_a_flat_file_is_one_slice(tmp_path):
     assert np.array_equal(read.pixels, array[::-1, ::-1].T)
 
 
+def test_a_volume_without_a_place_in_space_is_read_and_said_so(tmp_path):
+    image = nib.Nifti1Image(np.ones((5, 6, 2), np.int16), None)
+    image.header.set_zooms((1.0, 2.0, 9.0))
+    nib.save(image, tmp_path / "a.nii")
+    read = images.read_slice(tmp_path / "a.nii")
+    assert read.facts.plane == "" and read.spacing_mm == (2, 1)
+
+
 def test_values_that_are_not_finite_become_the_lowest(tmp_path):
     array = np.ones((4, 5, 2), dtype=np.float32)
     array[0, 0, 0], array[1, 1, 0], array[2, 2, 0] = np.nan, np.inf, 0.25

@@ -125,8 +125,9 @@ def test_words_of_a_rule_are_stored_and_quoted(run, shown):
 def test_words_may_carry_another_label(run, shown):
     run.weights = "random"
     run.words("nb03.survives", "2 of 3", basis="the counts", label="recomputed")
-    saved = _saved(run)[0]
-    assert (saved["label"], saved["weights"]) == ("recomputed", "")
+    run.words("nb03.simulated", "none", basis="simulated", weights="")
+    saved = [(item["label"], item["weights"]) for item in _saved(run)]
+    assert saved == [("recomputed", ""), ("phantom", "")]
 
 
 def test_a_widget_is_shown_as_html_and_its_numbers_are_stored(run, shown):

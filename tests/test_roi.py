@@ -421,7 +421,8 @@ def test_examples_are_an_easy_a_cut_and_a_lost_slice(results, located):
 def test_thumbnails_are_small_and_survive_an_unreadable_file(results, located, tmp_path):
     rows = located.drop_duplicates("slice_id").head(2)
     for picture in roi.thumbnails(rows, folder=results):
-        assert picture.dtype == np.uint8 and picture.shape == (128, 128) and picture.max() == 255
+        assert picture.dtype == np.uint8 and picture.shape[1] == 128 and picture.max() == 255
+        assert 40 < picture.shape[0] < 110 and picture[0].max() < 100 < picture[5].max()
     assert roi.thumbnails(rows.assign(file="none.dcm"), folder=tmp_path)[0].shape == (1, 1)
 
 

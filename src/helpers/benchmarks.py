@@ -138,17 +138,24 @@ def write_tables(folder: Path) -> None:
     shown = {"overview": overview(), "aims": aims(), "real_thighs": real_thighs()}
     for name in SHOWN:
         table = read(name) if name in names() else pd.DataFrame({"result": ["not measured yet"]})
-        shown[name] = _in_milliseconds(table.drop(columns=list(ABOUT), errors="ignore"))
+        shown[name] = _readable(table.drop(columns=list(ABOUT), errors="ignore"))
     for name, table in shown.items():
         titled = table.rename(columns=lambda column: column.replace("_", " "))
         titled.to_csv(folder / f"benchmark_{name}.csv", index=False)
 
 
-def _in_milliseconds(table: pd.DataFrame) -> pd.DataFrame:
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
     times = [name for name in ("seconds", "spread") if name in table]
     table = table.assign(**{name: 1000 * table[name] for name in times})
     table = table.rename(columns={"seconds": "milliseconds", "spread": "spread (ms)"})
-    return table.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
+    return table.map(lambda value: _text(value) if isinstance(value, float) else value)
+
+
+def _text(value: float) -> str:
+    """Write a number with three digits, a count with all of them, and nothing for NaN."""
+    if pd.isna(value):
+        return ""
+    return f"{value:.0f}" if value == round(value) or abs(value) >= 100 else f"{value:.3g}"
 
 
 def _aim(words: str, limit: float, values: pd.Series) -> tuple[str, float, object, str]:

@@ -73,10 +73,7 @@ def fill(source: Path, notebooks: Mapping[str, nbformat.NotebookNode], results: 
     if numbers is not None:
         _check_recorded(checklist.keys(items), numbers)
     tables = {table.name: table for table in ledger_tables.build(printed)}
-    for table in tables.values():
-        table.frame.to_csv(source / "tables" / f"{table.name}.csv", index=False)
-    with open(source / "tables" / "claims.csv", "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(ledger_page.csv_rows(rows))
+    _write_tables(source / "tables", tables.values(), rows)
     link = _linker(notebooks)
     makers: dict[str, Callable[[str], str]] = {
         "summary": lambda _: ledger_page.summary(rows),
@@ -92,6 +89,15 @@ def fill(source: Path, notebooks: Mapping[str, nbformat.NotebookNode], results: 
     for name in ("claims", "checklist"):
         page = source / "book" / f"{name}.md"
         page.write_text(_filled(page.read_text(encoding="utf-8"), makers, name), encoding="utf-8")
+
+
+def _write_tables(
+    folder: Path, tables: Iterable[ledger_tables.Table], rows: list[ledger.Row]
+) -> None:
+    for table in tables:
+        table.frame.to_csv(folder / f"{table.name}.csv", index=False)
+    with open(folder / "claims.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(ledger_page.csv_rows(rows))
 
 
 def _filled(text: str, makers: Mapping[str, Callable[[str], str]], page: str) -> str:

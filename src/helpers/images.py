@@ -363,7 +363,8 @@ def _reading(path: Path, trouble: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(":.")
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = line.partition(" - ")[0].rstrip(":.")  # pydicom's guesses at the cause follow the dash
     # A library may quote what an element holds, and that may be a name.
     line = re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", line)
     return line if len(line) <= 200 else f"{line[:197]}..."
@@ -385,6 +386,9 @@ class _Nifti:
             self._axes, self._signs = _volume_axes(self._affine)
             self._data = np.asanyarray(image.dataobj) if whole else image.dataobj
             self._ndim = len(shape)
+            # Without a code the affine is made up from the voxel size (NIfTI-1, method 1).
+            codes = image.header["qform_code"], image.header["sform_code"]
+            self._placed = any(int(code) > 0 for code in codes)
         self.volumes = int(np.prod(self._shape[3:], dtype=int))
         self._depth = self._shape[self._axes[2]]
         self.frames = self._depth * self.volumes
@@ -409,7 +413,9 @@ class _Nifti:
         edges = self._affine[:3, :3]
         normal = np.cross(edges[:, across], edges[:, along])
         steps = np.linalg.norm(edges, axis=0)
-        facts = Facts(kind="NIfTI", plane="axial", tilt_deg=_tilt(normal), volumes=self.volumes)
+        facts = Facts(kind="NIfTI", volumes=self.volumes)
+        if self._placed:
+            facts = replace(facts, plane="axial", tilt_deg=_tilt(normal))
         return SliceImage(
             np.where(finite, pixels, pixels[finite].min()),
             (float(steps[along]), float(steps[across])),

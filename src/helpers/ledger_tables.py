@@ -90,7 +90,7 @@ def p_table(printed: Mapping[str, Claim]) -> pd.DataFrame:
     {'no'}
     """
     claim, (model, doctors) = printed["P1-40"], (printed["P1-18"], printed["P1-39"])
-    positives, _ = recompute.test_set()
+    positives, _ = recompute.size_of_test_set()
     tight = [recompute.whole_numbers(c, positives) for c in (model, doctors)]
     loose = [
         published.fitting(published.Printed(c.printed["value"]), positives)
@@ -196,7 +196,7 @@ def _solutions(printed: Mapping[str, Claim]) -> pd.DataFrame:
 
 
 def _solution_rows(printed: Mapping[str, Claim]) -> Iterator[dict[str, str]]:
-    positives, controls = recompute.test_set()
+    positives, controls = recompute.size_of_test_set()
     for name, row in NETWORKS.items():
         pairs = recompute.joint([printed[key] for key in row])
         tables = [Counts(tp, positives - tp, controls - tn, tn) for tp, tn in pairs]

@@ -92,7 +92,8 @@ def raters(correlations: Iterable[float] = CORRELATIONS) -> pd.DataFrame:
     -------
     DataFrame
         rater, evidence, correlation, kind (the correlation in words), measure, estimate, low,
-        high. Intervals that are printed stand as printed; evidence says which these are.
+        high, share (of images that show a dystrophinopathy). Intervals that are printed stand as
+        printed; evidence says which these are.
 
     Examples
     --------
@@ -109,7 +110,7 @@ def raters(correlations: Iterable[float] = CORRELATIONS) -> pd.DataFrame:
     table["kind"] = [
         kinds.get(value, f"correlation {value:g}, assumed") for value in table["correlation"]
     ]
-    return table[columns]
+    return table[columns].assign(share=prevalence())
 
 
 def operating_points(correlations: Iterable[float] = CORRELATIONS) -> pd.DataFrame:

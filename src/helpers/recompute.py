@@ -282,7 +282,7 @@ def from_table_3(
 def network(measure: str, row: list[Claim]) -> Outcome:
     """Search the whole numbers of images that give all three shares of a row of Table 1."""
     pairs = joint(row)
-    positives, controls = test_set()
+    positives, controls = size_of_test_set()
     part = {
         "accuracy": (lambda tp, tn: tp + tn, positives + controls),
         "sensitivity": (lambda tp, tn: tp, positives),
@@ -298,7 +298,7 @@ def network(measure: str, row: list[Claim]) -> Outcome:
 @_named
 def auc_interval(auc: Claim) -> Outcome:
     """Interval of a printed area, were images independent; it says nothing of the area."""
-    low, high = published.hanley_mcneil(auc.value, *test_set())
+    low, high = published.hanley_mcneil(auc.value, *size_of_test_set())
     return Outcome(facts={"low": f"{low:.3f}", "high": f"{high:.3f}"})
 
 
@@ -328,7 +328,7 @@ def better_than_doctors(
 @_named
 def reader_accuracy(claim: Claim) -> Outcome:
     """Search the right calls behind a reader's accuracy, of images and of cases."""
-    positives, controls = test_set()
+    positives, controls = size_of_test_set()
     n, cases = positives + controls, int(table_2("cases", split="test").readings[0].value)
     found = whole_numbers(claim, n)
     facts = {
@@ -344,7 +344,7 @@ def reader_accuracy(claim: Claim) -> Outcome:
 @_named
 def mean_reader(claim: Claim) -> Outcome:
     """Search the images behind the doctors' sensitivity, of one reader's, all reads, or cases."""
-    positives, _ = test_set()
+    positives, _ = size_of_test_set()
     cases = int(table_2("cases", "positive", "test").readings[0].value)
     fit = {n: published.fitting(_printed(claim), n) for n in (positives, 3 * positives, cases)}
     found = whole_numbers(claim, positives)
@@ -360,9 +360,9 @@ def mean_reader(claim: Claim) -> Outcome:
 
 
 @_named
-def p_on_images(p: Claim, model: Claim, doctors: Claim) -> Outcome:
+def p_on_images(model: Claim, doctors: Claim) -> Outcome:
     """Every p that a test on independent images can give, for the counts behind the intervals."""
-    positives, _ = test_set()
+    positives, _ = size_of_test_set()
     first, second = _needed(model, positives), _needed(doctors, positives)
     bounds = published.largest_p(first, second, positives)
     shares = ({"printed": Printed(c.printed["value"]), "n": positives} for c in (model, doctors))
@@ -384,14 +384,9 @@ def p_on_images(p: Claim, model: Claim, doctors: Claim) -> Outcome:
 @_named
 def p_elsewhere(p: Claim, model: Claim, doctors: Claim) -> Outcome:
     """What it takes for the printed p when readers or cases are the unit."""
-    positives, _ = test_set()
+    positives, _ = size_of_test_set()
     cases = int(table_2("cases", "positive", "test").readings[0].value)
     first, second = _needed(model, positives)[0], _needed(doctors, positives)[0]
-    tables = published.case_tables(p.printed["value"], cases)
-    near = tables.assign(
-        apart=abs(tables["model"] / cases - first / positives)
-        + abs(tables["reader"] / cases - second / positives)
-    ).sort_values("apart")
     spread = published.reader_spread(p.value, mean=second / positives, against=first / positives)
     effect = published.design_effect_for(p.value, first, second, positives)
     facts = {
@@ -401,23 +396,31 @@ def p_elsewhere(p: Claim, model: Claim, doctors: Claim) -> Outcome:
         "effective": f"{positives / effect:.0f}",
         "cases": f"{cases}",
     }
-    if len(near):
-        best = near.iloc[0]
-        facts |= {
-            "test": best["test"],
-            "model": f"{best['model']}",
-            "reader": f"{best['reader']}",
-            "model_share": f"{best['model'] / cases:.2f}",
-            "reader_share": f"{best['reader'] / cases:.2f}",
-        }
+    facts |= _nearest_cases(p, cases, first / positives, second / positives)
     # With the spread of readers or the likeness of images unknown, any p up to 1 can occur.
     return Outcome(within=(0.0, 1.0), facts=facts, how="tests with readers or cases as the unit")
+
+
+def _nearest_cases(p: Claim, cases: int, model: float, reader: float) -> dict[str, str]:
+    """The numbers of cases that give the printed p and lie nearest to the printed shares."""
+    tables = published.case_tables(p.printed["value"], cases)
+    if tables.empty:
+        return dict.fromkeys(("test", "model", "reader", "model_share", "reader_share"), "none")
+    shares = tables[["model", "reader"]] / cases
+    best = tables.loc[((shares - [model, reader]).abs().sum(axis=1)).idxmin()]
+    return {
+        "test": best["test"],
+        "model": f"{best['model']}",
+        "reader": f"{best['reader']}",
+        "model_share": f"{best['model'] / cases:.2f}",
+        "reader_share": f"{best['reader'] / cases:.2f}",
+    }
 
 
 @_named
 def kappa_bounds(kappa: Claim, doctors: list[Claim], hits: Claim) -> Outcome:
     """Bounds on Fleiss' kappa from the readers' right calls, and what a printed kappa implies."""
-    positives, controls = test_set()
+    positives, controls = size_of_test_set()
     right = [_needed(c, positives + controls) for c in doctors]
     found = _sum_of_hits(hits)
     sizes = {"positives": positives, "controls": controls}
@@ -574,7 +577,7 @@ def doctors_counts(doctors: list[Claim], hits: Claim) -> tuple[Counts, Counts]:
     tuple of Counts
         Means over readers, so not whole numbers.
     """
-    positives, controls = test_set()
+    positives, controls = size_of_test_set()
     tp = _needed(hits, positives)[0]
     right = [_needed(c, positives + controls) for c in doctors]
     means = [sum(numbers[end] for numbers in right) / len(right) for end in (0, -1)]
@@ -612,12 +615,12 @@ def _printed(claim: Claim) -> Printed:
     return Printed(*(claim.printed.get(key) for key in ("value", "low", "high")))
 
 
-def test_set() -> tuple[int, int]:
+def size_of_test_set() -> tuple[int, int]:
     """Return the numbers of positive and of control images of the published test set.
 
     Examples
     --------
-    >>> test_set()
+    >>> size_of_test_set()
     (228, 420)
     """
     table = cohort.published_table()
@@ -653,7 +656,7 @@ def joint(row: list[Claim]) -> list[tuple[int, int]]:
     -------
     list of tuple of int
     """
-    return _joint_of(tuple(_printed(claim) for claim in row), *test_set())
+    return _joint_of(tuple(_printed(claim) for claim in row), *size_of_test_set())
 
 
 @cache
@@ -695,7 +698,7 @@ def _solutions(row: list[Claim]) -> dict[str, str]:
 
 def _sum_of_hits(hits: Claim) -> list[int]:
     """Sums of three readers' true positives whose mean rounds to a number that fits."""
-    positives, _ = test_set()
+    positives, _ = size_of_test_set()
     found = _needed(hits, positives)
     return sorted({3 * k + step for k in found for step in (-1, 0, 1)})
 

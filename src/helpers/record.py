@@ -204,7 +204,15 @@ class Run:
         text = number_text(record, digits=digits, percent=percent, interval=interval)
         _glue(key, text, record)
 
-    def words(self, key: str, words: str, *, basis: str, label: str | None = None) -> None:
+    def words(
+        self,
+        key: str,
+        words: str,
+        *,
+        basis: str,
+        label: str | None = None,
+        weights: str | None = None,
+    ) -> None:
         """Store what a rule says of a result, and make it quotable in prose under its key.
 
         Parameters
@@ -215,10 +223,10 @@ class Run:
             Made by the rule, never typed.
         basis : str
             The rule.
-        label : str, optional
+        label, weights : str, optional
             As for :meth:`number`.
         """
-        made = self._checked(label), basis, self._weights(None, label)
+        made = self._checked(label), basis, self._weights(weights, label)
         self._numbers[key] = Number(
             *(key, None, None, None, "", "", None, *made),
             *(self.notebook, self.profile, self.seed),

@@ -664,7 +664,7 @@ def examples(located: pd.DataFrame) -> pd.DataFrame:
 
 
 def thumbnails(rows: pd.DataFrame, *, folder: Path, width: int = 128) -> list[np.ndarray]:
-    """Return small pictures of slices, one at a time in memory.
+    """Return small pictures of slices without empty rows, one at a time in memory.
 
     Parameters
     ----------
@@ -691,6 +691,9 @@ def thumbnails(rows: pd.DataFrame, *, folder: Path, width: int = 128) -> list[np
         step = max(1, image.pixels.shape[1] // width)
         means = block_means(image.pixels, (step, step))
         low, high = means.min(), max(np.percentile(means, 99.5), means.min() + 1e-9)
+        rows = np.flatnonzero((means > otsu(means)).any(axis=1))
+        if rows.size:
+            means = means[max(0, rows[0] - 4) : rows[-1] + 5]
         pictures.append((np.clip((means - low) / (high - low), 0, 1) * 255).astype(np.uint8))
     return pictures
 

@@ -56,7 +56,6 @@ def roc(
     points: pd.DataFrame,
     *,
     label: str,
-    share: float,
 ) -> Figure:
     """Draw the paper's operating points in one panel, this cohort's ROC curve in another.
 
@@ -64,7 +63,7 @@ def roc(
     ----------
     raters : DataFrame
         Published raters: rater, kind, measure, estimate, low, high. One whose accuracy alone is
-        known becomes a line, given the share of ill images.
+        known becomes a line, given the column ``share`` of ill images.
     curve : DataFrame
         false_positive_rate and sensitivity of this cohort.
     band : DataFrame
@@ -73,15 +72,13 @@ def roc(
         This cohort's readers: rater, measure, estimate, low, high.
     label : str
         Evidence label of this cohort.
-    share : float
-        Share of ill images in the published test set.
 
     Returns
     -------
     Figure
     """
     figure, (left, right) = display.figure(ncols=2, height=4.4)
-    _printed_points(left, raters, share)
+    _printed_points(left, raters)
     left.set_title("The paper (published, recomputed)", loc="left")
     style = {"color": PALETTE["light"], "alpha": 0.35, "linewidth": 0}
     limits = band["false_positive_rate"], band["low"], band["high"]
@@ -351,7 +348,7 @@ def _height(table: pd.DataFrame) -> float:
     return 2.2 + 0.46 * table["rater"].nunique()
 
 
-def _printed_points(axis: Axes, raters: pd.DataFrame, share: float) -> None:
+def _printed_points(axis: Axes, raters: pd.DataFrame) -> None:
     """Crosses for raters whose two measures are known, a line for one with an accuracy only."""
     known = raters.groupby("rater", sort=False)["measure"].agg(set)
     placed = known[[{"sensitivity", "specificity"} <= measures for measures in known]].index
@@ -362,7 +359,7 @@ def _printed_points(axis: Axes, raters: pd.DataFrame, share: float) -> None:
         axis.plot([], [], color=PALETTE["published"], label=rater, **style)
     others = raters[~raters["rater"].isin(placed) & (raters["measure"] == "accuracy")]
     accuracies = others.drop_duplicates("rater").set_index("rater")["estimate"]
-    specificity = np.linspace(0.5, 1, 51)
+    specificity, share = np.linspace(0.5, 1, 51), float(raters["share"].iloc[0])
     for (value, who), style in zip(_by_value(accuracies).items(), ("--", "-.", ":"), strict=False):
         sensitivity = (value - (1 - share) * specificity) / share
         label = f"{who}: somewhere on this line"

@@ -127,7 +127,7 @@ def flow(table: pd.DataFrame) -> Figure:
 def _aside(table: pd.DataFrame) -> list[str]:
     """Return a line for each reason for which something was set aside."""
     words = {
-        "no_pixels": "gives no pixels",
+        "no_pixels": "cannot be read",
         "not_admitted": "not two thighs in T1",
         "copies": "copy of another slice",
         "cases_lost": "case without a slice left",

@@ -87,21 +87,21 @@ def excluded(rows: pd.DataFrame, pictures: list[np.ndarray]) -> Figure:
     Returns
     -------
     Figure
-        Six in a row, or more where there are many; a sentence when nothing was left out.
+        Five in a row, or eight where there are many; a sentence when nothing was left out.
     """
     if not pictures:
         figure, axis = display.figure(height=1.0)
         axis.axis("off")
         axis.text(0.5, 0.5, "No slice of this cohort was left out.", ha="center", va="center")
         return figure
-    columns = 6 if len(pictures) <= 60 else 10
+    columns = 5 if len(pictures) <= 50 else 8
     lines = -(-len(pictures) // columns)
     figure, axes = display.figure(
-        nrows=lines, ncols=columns, height=lines * (8.4 / columns), squeeze=False
+        nrows=lines, ncols=columns, height=lines * (3.6 / columns + 0.35), squeeze=False
     )
     for axis in axes.flat:
         axis.axis("off")
-    size = 7.5 if columns == 6 else 4.5
+    size = 8 if columns == 5 else 6
     for axis, row, picture in zip(axes.flat, rows.itertuples(), pictures, strict=False):
         axis.imshow(picture, vmin=0, vmax=255)
         axis.set_title(f"{row.slice_id}\n{_why(row)}", fontsize=size)
