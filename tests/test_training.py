@@ -252,6 +252,15 @@ def test_seeds_repeat_alone_or_together(cohort):
     assert not np.allclose(both.kernel[0], both.kernel[1])
 
 
+@pytest.mark.parametrize("hidden", [[], [4]])
+def test_two_runs_with_one_seed_give_identical_predictions(cohort, hidden):
+    features, table = cohort
+    about = {"model": "VGG19", "weights": "random"}
+    runs = [training.train(features, table, seeds=[3], **RULE, hidden_units=hidden) for _ in "ab"]
+    found = [training.predictions(heads, features, table, **about) for heads in runs]
+    assert found[0].equals(found[1])
+
+
 def test_a_learnable_label_is_learned_and_a_shuffled_one_is_not(cohort):
     features, table = cohort
     features[:, 0] += 3 * table["label"]
