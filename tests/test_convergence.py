@@ -169,7 +169,10 @@ def test_areas_along_the_path_are_those_of_the_book(cohort):
 
 def test_a_figure_shows_fewer_epochs_and_the_last():
     path = pd.DataFrame({"epoch": np.repeat(convergence.looked_at(5000), 2), "loss": 0.0})
-    shown = convergence.thinned(path, per_decade=10)
+    reached = pd.DataFrame({"best_epoch": [np.nan, 4321.0, 97.0]})
+    reached.loc[1, "best_epoch"] = path["epoch"].iloc[-5]
+    shown = convergence.thinned(path, reached, per_decade=10)
+    assert set(reached["best_epoch"].dropna()) <= set(shown["epoch"])
     assert shown["epoch"].max() == 5000 and shown["epoch"].min() == 1
     assert 25 <= shown["epoch"].nunique() <= 40
 

@@ -319,6 +319,23 @@ def milestones(path: pd.DataFrame, found: dict[str, Optimum]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "near_epoch", "last_epoch"])
 
 
+def summarised(path: pd.DataFrame, found: dict[str, Optimum]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what a table and what a figure need of a path.
+
+    Parameters
+    ----------
+    path, found
+        As for :func:`milestones`.
+
+    Returns
+    -------
+    DataFrame, DataFrame
+        From :func:`milestones` and :func:`thinned`.
+    """
+    reached = milestones(path, found)
+    return reached, thinned(path, reached)
+
+
 def readable_separability(table: pd.DataFrame) -> pd.DataFrame:
     """Return :func:`separability` as a page shows it.
 
@@ -380,13 +397,15 @@ def readable_milestones(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def thinned(path: pd.DataFrame, *, per_decade: int = 24) -> pd.DataFrame:
+def thinned(path: pd.DataFrame, reached: pd.DataFrame, *, per_decade: int = 24) -> pd.DataFrame:
     """Return a path at epochs evenly apart on a log axis, enough for a figure.
 
     Parameters
     ----------
     path : DataFrame
         From :func:`paths`.
+    reached : DataFrame
+        From :func:`milestones`; the epochs of the lowest validation loss are kept.
     per_decade : int
         Epochs kept between one and ten times as many.
 
@@ -399,7 +418,9 @@ def thinned(path: pd.DataFrame, *, per_decade: int = 24) -> pd.DataFrame:
     epochs = epochs[epochs > 0]
     wanted = 10 ** np.arange(0, np.log10(epochs[-1]), 1 / per_decade)
     kept = epochs[np.minimum(np.searchsorted(epochs, wanted), len(epochs) - 1)]
-    return path[path["epoch"].isin([*kept, epochs[-1]])].reset_index(drop=True)
+    return path[path["epoch"].isin([*kept, *reached["best_epoch"], epochs[-1]])].reset_index(
+        drop=True
+    )
 
 
 def _descent(
