@@ -1,5 +1,6 @@
 """Fine-tuning from cached inputs of the last block equals fine-tuning the whole network."""
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,3 +83,26 @@ def test_probabilities_are_those_of_the_kept_epoch():
     p, y = found[8:], table["label"].to_numpy()[8:]
     loss = -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
     assert np.isclose(loss, tuned.path["validation_loss"].min(), atol=1e-5)
+
+
+def test_its_row_is_there_when_epochs_are_asked_for_and_not_otherwise(tmp_path):
+    volume = np.random.default_rng(0).gamma(2, 50, size=(40, 30, 6)).astype("float32")
+    nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii.gz")
+    box = {"row0": 2, "col0": 1, "row1": 28, "col1": 20}
+    ids = [f"i{k}" for k in range(6)]
+    rows = pd.DataFrame({"image_id": ids, "file": "a.nii.gz", "frame": range(6), **box})
+    split = np.repeat(["training", "validation", "test"], 2)
+    table = rows[["image_id"]].assign(case_id=ids, label=[1, 0] * 3, split=split)
+    weights = networks.choose_weights(["random"], "VGG19", seed=1)
+    found = features.extract("VGG19", weights, rows, tmp_path, input_pixels=32)
+    rule = SGD | {"epochs_max": 2, "patience": 2, "standardise": True, "seeds": [6]}
+    choices = training.variants(found.values, table, {"as above": {}}, **rule)
+    heads = training.train(found.values, table, **rule)
+    about = ("VGG19", weights, heads, rows, table, tmp_path)
+    options = SGD | {"input_pixels": 32, "seed": 6}
+    assert finetuning.with_row(choices, *about, epochs=0, **options) is choices
+    more = finetuning.with_row(choices, *about, epochs=1, **options)
+    assert len(more) == 2 and list(more) == list(choices)
+    assert more["Choice"].iloc[1].startswith("last block unfrozen (9,439,")
+    assert 0 <= more["Test AUC"].iloc[1] <= 1
+    assert (tmp_path / "features" / "VGG19-block4_pool" / "00000.npy").is_file()
