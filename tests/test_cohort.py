@@ -169,3 +169,27 @@ def test_the_area_from_moments_agrees_with_simulation():
     assert cohort.area_from_moments(*cohort.PRINTED_AGES) == pytest.approx(
         (positive < control).mean(), abs=0.004
     )
+
+
+def test_the_flow_counts_pressed_legs_and_what_was_set_aside(tmp_path, whole):
+    people = whole[0].groupby(["split", "dystrophinopathy"]).head(2)
+    slices = pd.DataFrame({"slice_id": people.case_id + "-1", "case_id": people.case_id})
+    folder = tmp_path / "cohort" / "thigh" / "truth"
+    folder.mkdir(parents=True)
+    assert cohort.read_pressed(tmp_path) == []
+    legs = pd.DataFrame({"slice_id": np.repeat(slices.slice_id, 2), "separable": 1})
+    legs.loc[legs.slice_id == slices.slice_id.iloc[0], "separable"] = 0
+    legs.to_csv(folder / "legs.csv", index=False)
+    first = people.iloc[0]
+    aside = pd.DataFrame(
+        {"split": first.split, "dystrophinopathy": first.dystrophinopathy}
+        | {"step": ["decoding", "admission", "admission", "copy", "case"]}
+    )
+    pressed = cohort.read_pressed(tmp_path)
+    table = cohort.flow(people, slices, set_aside=aside, pressed=pressed)
+    assert table.cases.tolist() == [2] * 6 == table.slices.tolist()
+    own = (table.split == first.split) & (table.dystrophinopathy == first.dystrophinopathy)
+    names = ["not_separable", *cohort.SET_ASIDE_STEPS]
+    assert table.loc[own, names].iloc[0].tolist() == [1, 1, 2, 1, 1]
+    assert (table.loc[~own, names] == 0).all(axis=None)
+    assert (cohort.flow(people, slices)[names] == 0).all(axis=None)

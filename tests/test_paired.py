@@ -192,8 +192,7 @@ def test_unknown_tests_and_impossible_counts_are_refused():
         paired.mcnemar(3, 2, n=4)
 
 
-@settings(max_examples=15)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+@pytest.mark.parametrize("p", [[0.03], [0.01, 0.04, 0.03, 0.005], [0.6, 0.2, 0.9, 0.2], [0.5, 0.0]])
 def test_adjustment_is_holms_step_down(p):
     """Sorted ascending, p times the number of tests left, never falling, at most 1."""
     order = np.argsort(p, kind="stable")

@@ -400,6 +400,24 @@ def test_validation_slices_are_what_their_recipe_says():
             assert drawn.separable == (state != "pressed"), (recipe["row"], state, drawn.contact)
 
 
+def test_the_whole_cohort_has_touching_slices_that_count_and_pressed_ones_on_top():
+    table, recipes = thigh.draw_cohort(seed=7, case_fraction=1.0, image_fraction=1.0)
+    states = [state for recipe in recipes for state in recipe["contact"]]
+    assert states.count("apart") + states.count("touching") == 1268
+    assert states.count("touching") == round(0.15 * 1268)
+    assert states.count("pressed") == round(0.08 * 1268)
+    # Legs meet towards the hip: never apart above a slice in contact.
+    order = {"apart": 0, "touching": 1, "pressed": 2}
+    for recipe in recipes:
+        numbers = [order[state] for state in recipe["contact"]]
+        assert numbers == sorted(numbers)
+    share = table.assign(
+        touching=[sum(state != "apart" for state in recipe["contact"]) for recipe in recipes]
+    )
+    by_sex = share.groupby("sex").touching.sum() / share.sex.value_counts()
+    assert by_sex["F"] > 1.3 * by_sex["M"]
+
+
 def test_a_contact_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="apart, touching, pressed"):
         thigh.draw_case(person(), contact=("glued",), seed=1)

@@ -13,9 +13,18 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
-from helpers import accuracy, claims, clustered, cohort, inference, operating, published, readers
+from helpers import (
+    accuracy,
+    claims,
+    clustered,
+    cohort,
+    inference,
+    operating,
+    paired,
+    published,
+    readers,
+)
 from helpers.accuracy import Counts
 from helpers.inference import Interval
 
@@ -200,7 +209,7 @@ def differences(correlations: Iterable[float] = CORRELATIONS) -> pd.DataFrame:
         rows.append((measure, against, correlation, model / n, worst / n, *found, limit))
     names = ["measure", "against", "correlation", "model", "other", "difference"]
     table = pd.DataFrame(rows, columns=[*names, "low", "high", "p", "limit"])
-    table["holm"] = table.groupby("correlation")["p"].transform(_holm)
+    table["holm"] = table.groupby("correlation")["p"].transform(paired.adjusted)
     return table
 
 
@@ -645,7 +654,3 @@ def _fitting(claim_id: str, n: int) -> list[int]:
 def _z_test(first: float, second: float, n: int) -> tuple[float, float]:
     gap, _, _, p = difference((first, n), (second, n), effects=(1, 1))
     return float(stats.norm.isf(p / 2)) * float(np.sign(gap)), p
-
-
-def _holm(p: pd.Series) -> np.ndarray:
-    return multipletests(p, method="holm")[1]
