@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from helpers import cohort, parameters
+from helpers import claims, cohort, parameters
 from helpers.phantom import cases, thigh
 
 
@@ -193,3 +193,13 @@ def test_the_flow_counts_pressed_legs_and_what_was_set_aside(tmp_path, whole):
     assert table.loc[own, names].iloc[0].tolist() == [1, 1, 2, 1, 1]
     assert (table.loc[~own, names] == 0).all(axis=None)
     assert (cohort.flow(people, slices)[names] == 0).all(axis=None)
+
+
+def test_demographics_set_this_cohort_beside_the_printed_claims():
+    cases, _ = thigh.draw_cohort(seed=3, case_fraction=0.1, image_fraction=0.05)
+    table = cohort.demographics(cases, printed=claims.everything()).set_index("group")
+    assert table.loc["dystrophinopathy", "male / female"].endswith("/ 0")
+    assert table.loc["DMD", "course, published"] == claims.get("P1-10").text
+    assert table.loc["DMD", "age, published"] == "not printed"
+    mean = cases.age_years[cases.dystrophinopathy == 0].mean()
+    assert table.loc["control", "age"].startswith(f"{mean:.1f}")

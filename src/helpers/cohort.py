@@ -5,8 +5,9 @@ cohort, synthetic or the author's own.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 from scipy import stats
 
-from helpers import claims, paths
+from helpers import paths
 
 SPLITS = ("training", "validation", "test")
 DIAGNOSES = tuple(pd.read_csv(paths.package_data("table2.csv")).disease)
@@ -305,13 +306,16 @@ def counts(cases: pd.DataFrame, leg_images: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def demographics(cases: pd.DataFrame) -> pd.DataFrame:
+def demographics(cases: pd.DataFrame, *, printed: Mapping[str, Any]) -> pd.DataFrame:
     """Return age, disease course and sex of each group beside what is printed.
 
     Parameters
     ----------
     cases : DataFrame
         As :data:`CASES`.
+    printed : mapping
+        Published claims by id, :func:`helpers.claims.everything`. A phantom is made without
+        them, so that a reworded claim makes no cohort stale.
 
     Returns
     -------
@@ -335,9 +339,9 @@ def demographics(cases: pd.DataFrame) -> pd.DataFrame:
                 "male / female": f"{(here.sex == 'M').sum()} / {(here.sex == 'F').sum()}",
                 "male / female, published": sexes,
                 "age": _moments_text(here.age_years),
-                "age, published": claims.get(age).text if age else "not printed",
+                "age, published": printed[age].text if age else "not printed",
                 "course": _moments_text(here.disease_course_years),
-                "course, published": claims.get(course).text if course else "not printed",
+                "course, published": printed[course].text if course else "not printed",
             }
         )
     return pd.DataFrame(rows)
