@@ -79,7 +79,8 @@ def compared(tmp_path_factory):
 
 def test_means_do_not_see_texture_and_areas_are_areas(compared):
     cases, table = compared
-    assert len(table) == 6 and table.auc.between(0, 1).all()
+    assert len(table) == 7 and set(table.texture) == {"full", "none", "of no matter"}
+    assert (table.low <= table.auc).all() and (table.auc <= table.high).all()
     assert (table.people == (cases.split != "test").sum()).all()
     means = table[table.measures == "means of muscles"].auc
     assert np.ptp(means) < 0.1
@@ -95,7 +96,10 @@ def test_local_variation_sees_texture():
         for strength in (1.0, 0.0)
     )
     assert full[:12] == pytest.approx(none[:12], abs=0.05)
-    assert np.nanmean(full[12:]) > 1.3 * np.nanmean(none[12:])
+    assert np.nanmean(full[12:24]) > 1.3 * np.nanmean(none[12:24])
+    assert full[24:].tolist() == none[24:].tolist()
+    legs, muscle, bone, under_skin = full[24:]
+    assert legs > muscle + bone + under_skin > 0.7 * legs
 
 
 def test_without_a_phantom_there_is_nothing_to_compare(tmp_path):

@@ -43,13 +43,12 @@ SPECIFICATION = {
     "left_right_sd_log": [0.021, 0.03],
     "femur_mm": {"M": 25.5, "F": 23.5},
     "femur_sd_log": 0.05,
-    # Mean and sd, mm, and limits; steroids are why DMD is given more.
-    "subcutaneous_mm": {
-        "M": [9.0, 1.8, 6, 12],
-        "DMD": [10.0, 2.8, 6, 18],
-        "F": [19.0, 3.0, 14, 25],
-    },
-    "subcutaneous_girl_below_15_mm": [13.0, 2.5, 8, 18],
+    # Lognormal: the 5th and 95th percentile, mm, are the suggested ranges of women, girls below
+    # 15 years and males. Steroids thicken it by up to half, as suggested for DMD (12 to 18 mm);
+    # that half of the people with either disease treated with them are so is an assumption.
+    "subcutaneous_mm": {"M": [6.0, 12.0], "F": [14.0, 25.0], "girl": [8.0, 18.0]},
+    "steroids_share": {"DMD": 0.5, "Myositis": 0.5},
+    "steroids_thicken_by_at_most": 0.5,
     "subcutaneous_medial_posterior_excess": 0.35,
     "compartment_over_muscle_area": 1.07,
     # The atlas gives one ratio of muscle area a disease. Without a spread between people the
@@ -580,11 +579,12 @@ def _grown(growth: list[float], age: float) -> float:
 
 
 def _subcutaneous(diagnosis: str, sex: str, age: float, rng: np.random.Generator) -> float:
-    table = SPECIFICATION["subcutaneous_mm"]
-    mean, sd, low, high = table["DMD"] if diagnosis == "DMD" else table[sex]
-    if sex == "F" and age < 15:
-        mean, sd, low, high = SPECIFICATION["subcutaneous_girl_below_15_mm"]
-    return float(np.clip(rng.normal(mean, sd), low, high))
+    low, high = SPECIFICATION["subcutaneous_mm"]["girl" if sex == "F" and age < 15 else sex]
+    sd = np.log(high / low) / (2 * special.ndtri(0.95))
+    untreated = np.sqrt(low * high) * np.exp(sd * rng.standard_normal())
+    treated = rng.random() < SPECIFICATION["steroids_share"].get(diagnosis, 0.0)
+    more = rng.uniform(0, SPECIFICATION["steroids_thicken_by_at_most"])
+    return float(untreated * (1 + more * treated))
 
 
 def _waves(rng: np.random.Generator, wave_number: float, displacement: float) -> np.ndarray:

@@ -36,7 +36,7 @@ from helpers.phantom import anatomy, cases, dicom, fat, physics, texture
 from helpers.phantom.anatomy import Body, Leg
 
 SPECIFICATION = {
-    "version": 3,
+    "version": 4,
     "slice_spacing_mm": 10.0,
     "slice_thickness_mm": 8.0,
     # Spacing of the pixel rows follows the smallest field of view that holds both legs.
