@@ -19,8 +19,9 @@ from helpers import parameters, roi, roi_truth
 from helpers.images import SliceImage
 from helpers.phantom import thigh
 
-#: On this seed the method was scored once for a version of the phantom. Never develop on it.
-FRESH_SEED = 3091
+#: On this seed the method was scored once, on version 4 of the phantom, after its last change.
+#: (Version 3 was scored on 3091.) Never develop on it.
+FRESH_SEED = 4177
 #: On these it was developed.
 DEVELOPMENT_SEEDS = (11, 2021)
 SLICES, TOUCHING, PRESSED, MATRIX = 1002, 0.34, 0.10, 512
