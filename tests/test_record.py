@@ -116,6 +116,22 @@ def test_rows_of_an_authors_people_are_not_offered_for_download(run, shown, synt
     assert (shown[0][1]["passport"]["data"] is not None) == offered
 
 
+@pytest.mark.parametrize("column", sorted(record.PERSONAL))
+def test_codes_of_an_authors_people_are_in_no_widget_and_no_table(run, shown, column):
+    codes = pd.DataFrame({column: ["a"], "outcome": ["two legs"]})
+    run.widget("<b>x</b>", "dial", data=codes)
+    stored = run.folder / "tables/03_dial_figure.csv"
+    assert stored.exists()
+    (run.folder / "cohort/thigh/cohort.json").write_text('{"synthetic": false}')
+    mine = record.Run("03_backbone_comparison", profile="tiny", seed=1)
+    mine.widget("<b>x</b>", "dial", data=codes)
+    assert shown[-1][1]["passport"]["data"] is None
+    assert not stored.exists(), "nor is the file of an earlier run left"
+    with pytest.raises(ValueError, match=f"has the column {column}"):
+        mine.table(codes, "people")
+    assert not (run.folder / "tables/03_people.csv").exists()
+
+
 def test_words_of_a_rule_are_stored_and_quoted(run, shown):
     run.words("nb03.verdict", "its interval excludes chance", basis="the plan")
     assert _saved(run)[0]["words"] == "its interval excludes chance"

@@ -280,7 +280,18 @@ class Run:
             Short name; the file is ``tables/<NN>_<name>.csv``.
         label, basis, weights : str, optional
             As for :meth:`number`.
+
+        Raises
+        ------
+        ValueError
+            For rows of an author's own people: a book is made to be shared.
         """
+        if self._is_about_people(frame):
+            named = ", ".join(sorted(PERSONAL & set(frame.columns)))
+            raise ValueError(
+                f"The table {name!r} has the column {named}: it would show the codes of your own "
+                "people in the book. Expected a table without it, for example counts."
+            )
         path = self._file("tables", name, ".csv")
         if frame.empty:  # Sphinx refuses a table without a body
             frame = pd.DataFrame([dict.fromkeys(frame.columns, "none")])
@@ -318,10 +329,7 @@ class Run:
         image = display.png(figure)
         with paths.atomic_path(path) as temporary:
             temporary.write_bytes(image)
-        source = None
-        if data is not None and not self._is_about_people(data):
-            source = self._file("tables", f"{name}_figure", ".csv")
-            _write_csv(data, source)
+        source = self._offered(data, name)
         passport = self._passport("figure", name, label, basis, weights, data=source)
         bundle = {"image/png": display.base64(image), "text/plain": f"<figure {name}>"}
         show(bundle, raw=True, metadata={"passport": passport})
@@ -345,12 +353,11 @@ class Run:
         name : str
             Short name; the numbers go to ``tables/<NN>_<name>_figure.csv``.
         data : DataFrame
-            The numbers, for the download.
+            The numbers, for the download; withheld as for :meth:`figure`.
         label, basis, weights : str, optional
             As for :meth:`number`.
         """
-        source = self._file("tables", f"{name}_figure", ".csv")
-        _write_csv(data, source)
+        source = self._offered(data, name)
         passport = self._passport("figure", name, label, basis, weights, data=source)
         bundle = {"text/html": fragment, "text/plain": f"<interactive figure {name}>"}
         show(bundle, raw=True, metadata={"passport": passport})
@@ -367,6 +374,15 @@ class Run:
         if chosen not in LABELS:
             raise ValueError(f"Evidence label {chosen!r}: expected one of {', '.join(LABELS)}.")
         return chosen
+
+    def _offered(self, data: pd.DataFrame | None, name: str) -> Path | None:
+        """Store a figure's numbers for the download, unless they are an author's own people."""
+        source = self._file("tables", f"{name}_figure", ".csv")
+        if data is None or self._is_about_people(data):
+            source.unlink(missing_ok=True)  # one of an earlier run would still be offered
+            return None
+        _write_csv(data, source)
+        return source
 
     def _is_about_people(self, data: pd.DataFrame) -> bool:
         return self.label == "your data" and not PERSONAL.isdisjoint(data.columns)

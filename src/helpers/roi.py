@@ -30,7 +30,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import version
+from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -57,6 +59,11 @@ UNREADABLE = "file cannot be read"
 
 NO_VALUE = {name: [""] for name in (*BOX, "slice_position_mm", "neck_fraction")}
 
+#: What decodes the pixels and measures them; another version may give other windows.
+LIBRARIES = (
+    *("numpy", "scipy", "scikit-image", "pydicom", "nibabel"),
+    *("pylibjpeg", "pylibjpeg-openjpeg", "pyjpegls"),
+)
 #: Parts of the foreground narrower than this are removed from a leg, mm; an assumption.
 APPENDAGE_MM = 12.0
 #: The smaller leg of a pair has at least this share of the larger one's area; an assumption.
@@ -233,7 +240,7 @@ def threshold_table(
     Parameters
     ----------
     names : sequence of str
-        Slices.
+        Titles of the slices; no codes, since the table can be downloaded.
     found : sequence of sequence of Located
         For each slice, from :func:`at_thresholds`.
     factors : sequence of float
@@ -242,14 +249,14 @@ def threshold_table(
     Returns
     -------
     DataFrame
-        slice_id, times_otsu, threshold, neck_fraction, outcome.
+        slice, times_otsu, threshold, neck_fraction, outcome.
     """
     rows = [
         (name, factor, one.threshold, one.neck_fraction, one.reason or "two legs")
         for name, several in zip(names, found, strict=True)
         for factor, one in zip(factors, several, strict=True)
     ]
-    columns = ["slice_id", "times_otsu", "threshold", "neck_fraction", "outcome"]
+    columns = ["slice", "times_otsu", "threshold", "neck_fraction", "outcome"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -593,9 +600,11 @@ def locate_all(
 ) -> pd.DataFrame:
     """Locate the legs in every slice of a cohort.
 
-    Slices are done in shards, each written to ``roi/`` in the folder when it is finished, with
-    a fingerprint of the parameters, the code and the files in its name. A run that was stopped
-    goes on after the last whole shard. Of the images, each process holds one at a time.
+    Slices are done in shards of one case, each written to ``roi/`` in the folder when it is
+    finished and named by a fingerprint of its rows, the parameters, the code, the versions of
+    :data:`LIBRARIES` and the files' content. A run that was stopped goes on after the last whole
+    shard; a file more or another one costs its own case. A shard with a file that cannot be read
+    is not kept. Each process holds one image at a time, and a file that gives several slices.
 
     Parameters
     ----------
@@ -608,7 +617,7 @@ def locate_all(
     mirror_left : bool
         Whether left legs are mirrored when they are cut out; column ``mirrored`` says so.
     shard_slices : int
-        Slices in a shard.
+        Slices in a shard, at most.
     say : callable, optional
         Takes one line of progress after each shard.
     **parameters : float
@@ -621,19 +630,24 @@ def locate_all(
         neck_fraction, NaN where two legs were not found.
     """
     rows = slices.to_dict("records")
-    parts = [rows[start : start + shard_slices] for start in range(0, len(rows), shard_slices)]
+    parts = list(_parts(rows, shard_slices))
     settings = {"parameters": parameters, "mirror_left": mirror_left}
-    files = [_shard_file(Path(folder), number, part, settings) for number, part in enumerate(parts)]
+    marks = {name: _content(Path(folder) / name) for name in {row["file"] for row in rows}}
+    files = [_shard_file(Path(folder), part, settings, marks) for part in parts]
     pending = [(f, part) for f, part in zip(files, parts, strict=True) if not f.is_file()]
-    done = len(rows) - sum(len(part) for _, part in pending)
+    done = said = len(rows) - sum(len(part) for _, part in pending)
     work = partial(_write_shard, folder=Path(folder), **settings)
     for count in _worked(work, pending, processes):
         done += count
-        if say is not None:
+        if say is not None and (done == len(rows) or done - said >= shard_slices):
+            said = done
             say(f"legs: {done:,} of {len(rows):,} slices located")
     for file in set((Path(folder) / "roi").glob("*.csv")) - set(files):
         file.unlink()
     found = [_read_shard(file) for file in files]
+    for file, table in zip(files, found, strict=True):
+        if (table["reason"] == UNREADABLE).any():
+            file.unlink()
     return pd.concat(found, ignore_index=True) if found else _table([])
 
 
@@ -840,24 +854,44 @@ def _worked(work: Callable[[tuple], int], pending: list[tuple], processes: int) 
         yield from (job.result() for job in as_completed(jobs))
 
 
-def _shard_file(folder: Path, number: int, rows: list[dict], settings: dict) -> Path:
-    """Return the name of a shard's table: its number, and what it depends on."""
-    files = {row["file"] for row in rows}
-    # Size and time, not content: to read a file costs as much as to find the legs in it.
-    stats = {name: path.stat() for name in files if (path := folder / name).is_file()}
-    marks = sorted((name, found.st_size, found.st_mtime_ns) for name, found in stats.items())
-    code = [inspect.getsource(module) for module in (sys.modules[__name__], images)]
-    text = json.dumps([rows, settings, marks, code], default=str)
-    return folder / "roi" / f"{number:05d}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.csv"
+def _parts(rows: list[dict], most: int) -> Iterator[list[dict]]:
+    """Yield the rows of each case in their order, cut where there are more than the most."""
+    for _, group in groupby(rows, key=lambda row: row["case_id"]):
+        case = list(group)
+        yield from (case[start : start + most] for start in range(0, len(case), most))
+
+
+def _content(path: Path) -> str | None:
+    # Neither size nor time: uncompressed slices have one size, and copying may keep the time.
+    if not path.is_file():
+        return None
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _shard_file(folder: Path, rows: list[dict], settings: dict, marks: dict) -> Path:
+    """Return the name of a shard's table: what it depends on."""
+    held = sorted((name, marks[name]) for name in {row["file"] for row in rows})
+    text = json.dumps([rows, settings, held, _made_by()], default=str)
+    return folder / "roi" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.csv"
+
+
+@cache
+def _made_by() -> tuple[str, ...]:
+    """Return the code that finds legs, and the versions of what it rests on."""
+    code = (inspect.getsource(module) for module in (sys.modules[__name__], images))
+    return (*code, *(f"{name} {version(name)}" for name in LIBRARIES))
 
 
 def _write_shard(
     shard: tuple[Path, list[dict]], *, folder: Path, parameters: dict, mirror_left: bool
 ) -> int:
     file, rows = shard
+    # An absolute file name replaces the folder.
+    slices = images.read_slices([(folder / row["file"], int(row["frame"])) for row in rows])
     pairs = [
-        _rows_of_slice(row, folder=folder, parameters=parameters, mirror_left=mirror_left)
-        for row in rows
+        _rows_of_slice(row, image, parameters=parameters, mirror_left=mirror_left)
+        for row, image in zip(rows, slices, strict=True)
     ]
     with paths.atomic_path(file) as temporary:
         _table([row for pair in pairs for row in pair]).to_csv(temporary, index=False)
@@ -879,15 +913,17 @@ def _table(rows: list[dict]) -> pd.DataFrame:
 
 
 def _rows_of_slice(
-    row: dict, *, folder: Path, parameters: dict[str, float], mirror_left: bool
+    row: dict,
+    image: SliceImage | images.UnreadableImage,
+    *,
+    parameters: dict[str, float],
+    mirror_left: bool,
 ) -> list[dict[str, object]]:
-    # An absolute file name replaces the folder.
-    try:
-        image = images.read_slice(folder / row["file"], int(row["frame"]))
+    if isinstance(image, images.UnreadableImage):
+        boxes, reason, neck = {}, UNREADABLE, np.nan
+    else:
         located = locate_legs(image, **parameters)
         boxes, reason, neck = located.boxes, located.reason, located.neck_fraction
-    except images.UnreadableImage:
-        boxes, reason, neck = {}, UNREADABLE, np.nan
     shared = {name: row[name] for name in COLUMNS if name in row}
     pair = []
     for side in SIDES:
