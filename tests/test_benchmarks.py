@@ -148,3 +148,12 @@ def test_the_page_has_every_table_it_names_whatever_was_measured(stored, tmp_pat
     assert list(shown.columns) == ["task", "ratio"] and len(shown) == 2
     assert "not measured yet" in (target / "benchmark_phantom_speed.csv").read_text()
     assert not pd.read_csv(target / "benchmark_real_thighs.csv").measure.str.contains("int").any()
+
+
+def test_without_any_result_no_table_of_the_page_is_empty(stored, tmp_path):
+    for path in stored.glob("*.csv"):
+        path.unlink()
+    benchmarks.write_tables(tmp_path)
+    overview = pd.read_csv(tmp_path / "benchmark_overview.csv")
+    assert overview.benchmark.tolist() == ["not measured yet"]
+    assert all(len(pd.read_csv(path)) for path in tmp_path.glob("benchmark_*.csv"))

@@ -37,6 +37,12 @@ def quoted_keys() -> list[str]:
     return sorted(keys - claims.everything().keys())
 
 
+def quoted_figures() -> list[str]:
+    """Figures of notebooks that the real pages point to."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "book").glob("*.md")]
+    return sorted({name for t in texts for name in re.findall(r"\{numref\}`(fig-[\w-]+)`", t)})
+
+
 def glued(key: str) -> nbformat.NotebookNode:
     prefix = record.GLUE_PREFIX
     data = {
@@ -58,7 +64,7 @@ def shown(kind: str, number: str, *, basis: str) -> nbformat.NotebookNode:
     )
 
 
-def notebook(name: str, keys: list[str]) -> nbformat.NotebookNode:
+def notebook(name: str, keys: list[str], figures: list[str]) -> nbformat.NotebookNode:
     new, number = nbformat.v4, name[:2]
     figure = {
         "figure": {"name": f"fig-{number}", "caption": "A curve."},
@@ -89,6 +95,15 @@ def notebook(name: str, keys: list[str]) -> nbformat.NotebookNode:
             outputs=[shown("table", number, basis="")],
         ),
         new.new_markdown_cell(table),
+        *(
+            new.new_code_cell(
+                "run.figure()",
+                id=f"more-{place}",
+                metadata={"mystnb": figure | {"figure": {"name": name, "caption": "A curve."}}},
+                outputs=[shown("figure", number, basis="")],
+            )
+            for place, name in enumerate(figures)
+        ),
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     run = {"profile": "small", "seconds": 1.5, "peak_gib": 0.2}
@@ -100,13 +115,15 @@ def write_small_book(root: Path) -> Path:
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(ROOT / name, root)
     (root / "Snakefile").touch()
-    shutil.copytree(ROOT / "book", root / "book")
+    for name in ("book", "benchmarks/results"):
+        shutil.copytree(ROOT / name, root / name)
     for name in ("executed", "tables"):
         (root / "results" / "small" / name).mkdir(parents=True)
     for page in NOTEBOOKS:
         name = Path(page).name
-        keys = quoted_keys() if name.startswith("01") else []
-        nbformat.write(notebook(name, keys), root / f"results/small/executed/{name}.ipynb")
+        first = name.startswith("01")
+        made = notebook(name, *((quoted_keys(), quoted_figures()) if first else ([], [])))
+        nbformat.write(made, root / f"results/small/executed/{name}.ipynb")
         for kind in ("figure", "table"):
             path = root / f"results/small/tables/{name[:2]}_{kind}.csv"
             path.write_text("a,b\n1,2\n")

@@ -88,7 +88,7 @@ def _cell(kind, name, source):
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     top = tmp_path_factory.mktemp("clone")
-    for name in ("src", "parameters", "book"):
+    for name in ("src", "parameters", "book", "benchmarks"):
         shutil.copytree(paths.root() / name, top / name, ignore=shutil.ignore_patterns("__pyc*"))
     for name in ("Snakefile", "_config.yml", "_toc.yml", "requirements.lock"):
         shutil.copy(paths.root() / name, top / name)
@@ -117,12 +117,21 @@ def _command(repository, *arguments, **environment):
 
 def _make(repository, **environment):
     process = _command(repository, "make", **environment)
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output
+    return process.returncode, _output_of(process, 900)
+
+
+def _output_of(process, seconds):
+    """Wait for a command; end it and all it started, and show its output, when it hangs."""
+    try:
+        return process.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output = process.communicate()[0]
+        pytest.fail(f"nothing after {seconds} s; what it said until then:\n{output}")
 
 
 def _plan(repository):
-    return _command(repository, "plan").communicate(timeout=120)[0]
+    return _output_of(_command(repository, "plan"), 300)
 
 
 def _executed(output):
@@ -132,6 +141,20 @@ def _executed(output):
 @pytest.fixture(scope="module")
 def first(repository):
     return _make(repository)
+
+
+def test_a_command_that_hangs_is_ended_with_all_it_started_and_its_output_shown():
+    start = time.monotonic()
+    process = subprocess.Popen(
+        ["sh", "-c", "echo so far; sleep 60 & wait"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    with pytest.raises(pytest.fail.Exception, match="so far"):
+        _output_of(process, 1)
+    assert time.monotonic() - start < 30, "the child held the output open"
 
 
 def test_a_first_run_executes_the_eight_notebooks_and_prints_the_page(first, repository):
