@@ -583,4 +583,4 @@ def test_the_frozen_phantom_draws_what_it_drew():
             "signal": drawn.image.mean(),
         }
         # Other processors add in another order: a pixel here and there may differ.
-        assert found == pytest.approx(wanted, rel=0.005, abs=0.01)
+        assert found == pytest.approx(wanted, rel=0.005, abs=0.001)
