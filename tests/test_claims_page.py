@@ -93,7 +93,7 @@ def test_all_claims_are_shown_at_first(visit):
     )
 
 
-@pytest.mark.parametrize("verdict", [ledger.CONTRADICTED, ledger.REMARK, ledger.EXACT])
+@pytest.mark.parametrize("verdict", [ledger.CONTRADICTED_IF, ledger.REMARK, ledger.EXACT])
 def test_filter_by_verdict(visit, verdict):
     page = visit()
     page.get_by_role("combobox", name="Verdict").select_option(verdict)
@@ -144,7 +144,7 @@ def test_everything_by_keyboard(visit):
 
 def test_a_link_to_a_hidden_claim_shows_it(visit):
     page = visit()
-    page.get_by_role("combobox", name="Verdict").select_option(ledger.CONTRADICTED)
+    page.get_by_role("combobox", name="Verdict").select_option(ledger.CONTRADICTED_IF)
     assert not page.locator("#P1-17").is_visible()
     page.evaluate("location.hash = '#P1-17'")
     page.locator("#P1-17").wait_for(state="visible")

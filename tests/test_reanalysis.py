@@ -82,6 +82,12 @@ def test_each_comparison_takes_the_count_least_favourable_to_a_difference(differ
     assert row["p"] == pytest.approx(published.p_values(204, 180, 228)["z"])
 
 
+def test_the_answer_follows_the_limit(differences):
+    assert "is undecided" in reanalysis.answer(differences)
+    sure = differences.assign(limit=1.0, difference=-0.1)
+    assert reanalysis.answer(sure) == "fewer were found by the network; that holds for people too"
+
+
 def test_at_the_limit_p_is_one_in_twenty(differences):
     limits = differences[differences["correlation"] == 0]
     for row in limits[limits["limit"] < 1].itertuples():

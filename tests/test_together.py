@@ -142,3 +142,13 @@ def test_difference_from_readers_in_general_has_no_p(calls):
     assert found.estimate == pytest.approx(expected)
     assert found.low <= found.estimate <= found.high
     assert not hasattr(found, "p")
+
+
+def test_simulated_readers_get_the_difference_without_an_interval(calls):
+    images = calls.assign(image_id=[f"i{n}" for n in range(len(calls))])
+    names = sorted(together.reads_of("", images, seed=1)[0]["reader_id"].unique())
+    renamed = calls.rename(columns=dict(zip(NAMES, names, strict=True)))
+    real = together.against_readers_in_general(calls, NAMES, model="ResNet50")
+    found = together.against_readers_in_general(renamed, names, model="ResNet50")
+    assert found.estimate == real.estimate and np.isnan(found[1:3]).all()
+    assert found.method == "none: readers are simulated"

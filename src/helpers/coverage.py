@@ -6,7 +6,6 @@ the method's actual coverage. All data sets are computed at once: proportions fr
 areas from the wins of each case's images over each other case's.
 """
 
-import functools
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -29,14 +28,14 @@ WHAT = {
     "auc": "Area under the ROC curve",
 }
 
-#: Distance from the nominal level that does not matter: one percentage point, our choice.
+#: A method is good when its coverage is this near to the nominal level: one point, our choice.
 MARGIN = 0.01
 
-#: What the page on statistics shows where no notebook of the run has simulated coverage.
-STUDY = {"datasets": 1000, "seed": 2021}
-
-#: The table in which a notebook records the same; the page then shows that one.
+#: The table in which a notebook records what to use; the page on statistics shows a copy.
 RECORDED = "06_coverage_best.csv"
+
+#: What is recommended where no method is good at every correlation.
+NONE = "none is good"
 
 #: Between names of methods, which hold commas themselves.
 SEPARATOR = "; "
@@ -333,17 +332,6 @@ def simulate(
     return pd.DataFrame(rows).assign(datasets=datasets)
 
 
-def study() -> pd.DataFrame:
-    """Return the simulation of :data:`STUDY`, computed once in a process.
-
-    Returns
-    -------
-    DataFrame
-        :func:`simulate` with :data:`STUDY`; some seconds on one core.
-    """
-    return _simulated(**STUDY).copy()
-
-
 def write_tables(folder: Path) -> None:
     """Write the table of the book's page on statistics.
 
@@ -351,22 +339,22 @@ def write_tables(folder: Path) -> None:
     ----------
     folder : Path
         ``tables`` of the staged book; gets ``statistics_coverage_best.csv``, a copy of
-        :data:`RECORDED` where the run has that.
+        :data:`RECORDED`, or a table that says that the run has none.
     """
     target = folder / "statistics_coverage_best.csv"
     if (folder / RECORDED).is_file():
         shutil.copy(folder / RECORDED, target)
     else:
-        advice(study()).to_csv(target, index=False)
+        pd.DataFrame({"What": ["not run yet"]}).to_csv(target, index=False)
 
 
-def recommend(table: pd.DataFrame) -> pd.DataFrame:
-    """Say which method covers best in each situation, and where none is good.
+def recommend(table: pd.DataFrame) -> dict[str, str]:
+    """Say for each figure which method to use whatever the correlation, or that none is good.
 
-    A method is good when its coverage lies within 1.96 Monte Carlo standard errors of the
-    nominal level, or within :data:`MARGIN` where that is wider: with very many data sets no
-    method's coverage is exactly nominal. Of the good ones the closest is best, of equally close
-    ones the narrower.
+    A method is good where its coverage lies within :data:`MARGIN` of the nominal level; nothing
+    else enters, so the rule does not depend on the number of data sets. Recommended is the
+    narrowest, on average over the correlations, of those that are good at every correlation. Wald's
+    interval is never recommended.
 
     Parameters
     ----------
@@ -375,41 +363,21 @@ def recommend(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame
-        A row for each figure and icc: figure, icc, best (name, or ``none is good``), coverage,
-        error and width (of the closest), closest (name), good (all of them, :data:`SEPARATOR`),
-        plain (coverage of Wilson's interval, or DeLong's, which take images as independent).
+    dict of str to str
+        Name of the method, or :data:`NONE`, by figure.
 
     Examples
     --------
-    >>> found = recommend(simulate(datasets=20, replicates=50, iccs=(0.8,), seed=1))
-    >>> found["figure"].tolist()
+    >>> list(recommend(simulate(datasets=20, replicates=50, iccs=(0.8,), seed=1)))
     ['sensitivity', 'specificity', 'auc']
     """
-    rows = []
-    for (figure, icc), part in table.groupby(["figure", "icc"], sort=False):
-        level, number = part["level"].iloc[0], part["datasets"].iloc[0]
-        away = (part["coverage"] - level).abs().round(12)
-        good = away <= max(1.96 * np.sqrt(level * (1 - level) / number), MARGIN)
-        ordered = part.assign(away=away).sort_values(["away", "width"])
-        first = ordered.iloc[0]
-        plain = part.loc[part["method"].isin(["wilson", "delong"]), "coverage"].iloc[0]
-        rows.append(
-            {
-                "figure": figure,
-                "icc": icc,
-                "best": first["name"] if good.any() else "none is good",
-                "coverage": first["coverage"],
-                "error": first["error"],
-                "width": first["width"],
-                "closest": first["name"],
-                "good": SEPARATOR.join(part.loc[good, "name"]),
-                "plain": plain,
-            }
-        )
-    order = list(TRUTH)
-    ranked = sorted(rows, key=lambda row: (order.index(row["figure"]), row["icc"]))
-    return pd.DataFrame(ranked)
+    found = {}
+    for figure in dict.fromkeys(table["figure"]):
+        own = table[(table["figure"] == figure) & (table["method"] != "wald")]
+        always = _good(own).groupby(own["name"]).all()
+        width = own.groupby("name")["width"].mean()[always]
+        found[figure] = width.idxmin() if always.any() else NONE
+    return {figure: found[figure] for figure in TRUTH if figure in found}
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -462,34 +430,42 @@ def advice(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        What, ICC, Recommended, Covers, Also good (or the closest where none is good), Images as
-        independent (coverage of Wilson's interval or DeLong's).
+        What, ICC, Recommended (the same for all ICC), Covers, Good at this ICC (methods), Images
+        as independent (coverage of Wilson's interval or DeLong's). Coverages stand with the 95 %
+        interval of the simulation.
 
     Examples
     --------
     >>> advice(simulate(datasets=20, replicates=50, iccs=(0.8,), seed=1))["What"].tolist()
     ['Sensitivity', 'Specificity', 'Area under the ROC curve']
     """
-    rows = []
-    for found in recommend(table).itertuples():
-        none = found.best == "none is good"
-        others = [name for name in found.good.split(SEPARATOR) if name and name != found.best]
-        rows.append(
-            {
-                "What": WHAT[found.figure],
-                "ICC": f"{found.icc:g}",
-                "Recommended": found.best,
-                "Covers": "" if none else f"{100 * found.coverage:.1f} ± {100 * found.error:.1f} %",
-                "Also good": f"closest: {found.closest}, {100 * found.coverage:.1f} %"
-                if none
-                else "; ".join(others),
-                "Images as independent": f"{100 * found.plain:.1f} %",
-            }
-        )
+    rows, best = [], recommend(table)
+    for figure, words in best.items():
+        for icc, part in table[table["figure"] == figure].groupby("icc"):
+            chosen = part[part["name"] == words]
+            plain = part[part["method"].isin(["wilson", "delong"])]
+            good = part.loc[_good(part) & (part["method"] != "wald"), "name"]
+            rows.append(
+                {
+                    "What": WHAT[figure],
+                    "ICC": f"{icc:g}",
+                    "Recommended": words,
+                    "Covers": "" if chosen.empty else _with_interval(chosen),
+                    "Good at this ICC": SEPARATOR.join(good) or "none",
+                    "Images as independent": _with_interval(plain),
+                }
+            )
     return pd.DataFrame(rows)
 
 
-_simulated = functools.cache(simulate)
+def _good(table: pd.DataFrame) -> pd.Series:
+    return (table["coverage"] - table["level"]).abs().round(12) <= MARGIN
+
+
+def _with_interval(row: pd.DataFrame) -> str:
+    covered, number = row["coverage"].item(), int(row["datasets"].item())
+    low, high = proportion_confint(round(covered * number), number, method="wilson")
+    return f"{100 * covered:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _row(figure: str, icc: float, method: str, found: Limits, level: float) -> dict:

@@ -93,7 +93,8 @@ def _finding(row: Mapping[str, str], printed: Mapping[str, Claim]) -> Finding:
     concerned = tuple(claim.id for claim in printed.values() if name in claim.findings)
     evidence = ledger.filled(row["evidence"], facts, of=name)
     rest = (row[key] for key in ("not_implied", "settled_by"))
-    return Finding(name, row["finding"], evidence, *rest, claims=concerned)
+    finding = ledger.filled(row["finding"], facts, of=name)
+    return Finding(name, finding, evidence, *rest, claims=concerned)
 
 
 def counts_of_table_3(printed: Mapping[str, Claim]) -> Counts:

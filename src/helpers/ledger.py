@@ -6,6 +6,8 @@ One rule gives all verdicts, from the readings that :mod:`helpers.recompute` ret
 recomputed exactly              a reading without a condition rounds to what is printed
 recomputed with a remark        only a reading with a condition does; the condition is shown
 contradicted                    no admissible reading does
+contradicted if the images      the same, under a reading that this book chose; the verdict
+count as independent            carries its condition
 not checkable from what is      nothing printed decides it, or it only lies within bounds
 printed
 tested on phantom               nothing printed decides it, and the run measured it
@@ -30,13 +32,14 @@ from helpers.recompute import Outcome, Reading
 EXACT = "recomputed exactly"
 REMARK = "recomputed with a remark"
 CONTRADICTED = "contradicted"
+CONTRADICTED_IF = f"{CONTRADICTED} if {recompute.INDEPENDENT}"
 NOT_CHECKABLE = "not checkable from what is printed"
 TESTED = "tested on phantom"
 TESTED_OWN = "tested on your data"
 NOT_RUN = "not run yet"
 
 #: In the order of the page.
-VERDICTS = (EXACT, REMARK, CONTRADICTED, NOT_CHECKABLE, TESTED)
+VERDICTS = (EXACT, REMARK, CONTRADICTED, CONTRADICTED_IF, NOT_CHECKABLE, TESTED)
 
 #: What a run can turn the expected "tested on phantom" into, without a change of verdict.
 _TESTED_SOMEHOW = {TESTED, TESTED_OWN, NOT_RUN}
@@ -100,7 +103,7 @@ def build(
     --------
     >>> rows = {row.claim.id: row for row in build()}
     >>> rows["P1-43"].verdict, rows["P1-40"].verdict
-    ('recomputed with a remark', 'contradicted')
+    ('recomputed with a remark', 'contradicted if the images count as independent')
     """
     printed = claims.everything() if printed is None else printed
     return [_row(claim, printed, numbers) for claim in printed.values()]
@@ -175,7 +178,7 @@ def expected() -> dict[str, str]:
     Examples
     --------
     >>> expected()["P1-40"]
-    'contradicted'
+    'contradicted if the images count as independent'
     """
     path = paths.root() / "book" / "expected_verdicts.csv"
     with open(path, encoding="utf-8", newline="") as file:
@@ -309,7 +312,7 @@ def _verdict(
 ) -> str:
     if reading is not None:
         if not agrees(reading, claim.printed):
-            return CONTRADICTED
+            return f"{CONTRADICTED} if {reading.premise}" if reading.premise else CONTRADICTED
         return REMARK if reading.condition else EXACT
     if outcome.within is not None:
         low, high = published.rounding_range(claim.printed["value"])

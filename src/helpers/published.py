@@ -335,6 +335,30 @@ def design_effect_for(printed: float, first: int, second: int, n: int) -> float:
     return float((z / stats.norm.ppf(1 - printed / 2)) ** 2)
 
 
+def likeness_for(effect: float) -> float:
+    r"""Return the intraclass correlation that gives a design effect among the positives.
+
+    The mean number of images of a case is weighted by images (:math:`\sum n^2/\sum n`), as in
+    :func:`helpers.clustered.design_effect_of_icc`; the plain mean would give a larger correlation.
+
+    Parameters
+    ----------
+    effect : float
+        Design effect.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(likeness_for(design_effect_for(0.190, 204, 180, 228)), 2)
+    0.87
+    """
+    largest = clustered.design_effect_of_icc(images_by_case(["DMD", "BMD"]), 1.0)
+    return float((effect - 1) / (largest - 1))
+
+
 # Readers together
 
 

@@ -24,6 +24,7 @@ from helpers import (
     paired,
     published,
     readers,
+    recompute,
 )
 from helpers.accuracy import Counts
 from helpers.inference import Interval
@@ -302,9 +303,10 @@ def other_units() -> pd.DataFrame:
     cases = len(published.images_by_case(list(_SUBTYPES)))
     tables = published.case_tables(Decimal(f"{printed:.3f}"), cases)
     nearest = tables.loc[(tables["model"] / cases - counts.tp / n).abs().idxmin()]
-    spread = published.reader_spread(printed, mean=_MEAN_FOUND / n, against=counts.tp / n)
-    effect = published.design_effect_for(printed, counts.tp, _MEAN_FOUND, n)
-    icc = (effect - 1) / (design_effect("positives", 1.0) - 1)
+    (found,) = recompute.whole_numbers(claims.get("P1-39"), n)
+    spread = published.reader_spread(printed, mean=found / n, against=counts.tp / n)
+    effect = published.design_effect_for(printed, counts.tp, found, n)
+    icc = published.likeness_for(effect)
     model, reader = int(nearest["model"]), int(nearest["reader"])
     rows = [
         (
@@ -472,6 +474,32 @@ def prevalence() -> float:
     return (counts.tp + counts.fn) / sum(counts)
 
 
+def answer(compared: pd.DataFrame) -> str:
+    """Say in words which of the two found more images, and whether that is known of people.
+
+    Parameters
+    ----------
+    compared : DataFrame
+        From :func:`differences`.
+
+    Returns
+    -------
+    str
+        Decided is what has p below 0.05 whether a person's images are independent or all the
+        same.
+
+    Examples
+    --------
+    >>> answer(differences())
+    'more were found by the network; whether that holds for people is undecided'
+    """
+    row = compared.set_index(["measure", "against"]).loc[("sensitivity", "mean radiologist")]
+    gap, limit = row.iloc[0][["difference", "limit"]]
+    who = "more" if gap > 0 else "fewer" if gap < 0 else "as many"
+    known = "holds for people too" if limit >= 1 else "whether that holds for people is undecided"
+    return f"{who} were found by the network; {'that ' if limit >= 1 else ''}{known}"
+
+
 def surviving(compared: pd.DataFrame, *, column: str = "p") -> str:
     """Count the differences whose p is below 0.05 for each correlation, in words.
 
@@ -556,8 +584,9 @@ def numbers(correlations: Iterable[float] = CORRELATIONS) -> pd.DataFrame:
         (f"limit.{row.measure}", row.limit, 2, f"{unpaired}; correlation where p is 0.05")
         for row in first[first["against"] == "mean radiologist"].itertuples()
     ]
-    largest = float(image_tests()["largest_p"].max())
-    rows.append(("largest_p", largest, 4, "tests of independent images, all tables that fit"))
+    tests = image_tests()["largest_p"]
+    unadjusted = "unadjusted two-sided tests of a difference, independent images, all that fits"
+    rows += [("largest_p", float(tests.max()), 4, unadjusted), ("tests", len(tests), 0, unadjusted)]
     votes = "all calls that fit the printed accuracies, sensitivity and kappa"
     rows += zip(("majority.low", "majority.high"), majority(), (3, 3), (votes, votes), strict=True)
     mean = readers.published_measures().set_index(["rater", "measure"])["estimate"]
@@ -568,9 +597,6 @@ def numbers(correlations: Iterable[float] = CORRELATIONS) -> pd.DataFrame:
     rows.append(("images_per_person", design_effect("positives", 1.0), 1, "Table 2, positives"))
     return pd.DataFrame(rows, columns=["key", "value", "digits", "basis"])
 
-
-#: Positive images found by the mean radiologist; the one number that fits Wilson's interval.
-_MEAN_FOUND = 180
 
 #: Printed accuracies of the three.
 _RADIOLOGISTS = ("P1-37a", "P1-37b", "P1-37c")
@@ -615,7 +641,8 @@ def _radiologists(correlation: float) -> pd.DataFrame:
     table["correlation"] = correlation
     if correlation == 0:
         return table
-    n = {"accuracy": ("all", 648), "sensitivity": ("positives", readers.PUBLISHED_POSITIVES)}
+    counts = accuracy.published_counts()
+    n = {"accuracy": ("all", sum(counts)), "sensitivity": ("positives", counts.tp + counts.fn)}
     for index, row in table[table["low"].notna()].iterrows():
         group, images = n[row["measure"]]
         size = images / design_effect(group, correlation)
@@ -626,7 +653,12 @@ def _radiologists(correlation: float) -> pd.DataFrame:
 
 
 def _comparisons() -> list[tuple]:
-    """Measure, reader, group, model's count, reader's admissible counts, images."""
+    """Measure, reader, group, model's count, reader's admissible counts, images.
+
+    The mean radiologist's count goes over the whole numbers whose share and interval, by Wilson
+    or Clopper-Pearson, round to what is printed; only :func:`majority`, where three readers' sums
+    count, also takes the thirds beside them.
+    """
     counts = accuracy.published_counts()
     positives, controls = counts.tp + counts.fn, counts.fp + counts.tn
     everyone = positives + controls

@@ -42,6 +42,8 @@ class Reading:
         Compare by cutting digits off.
     span : tuple of float or None
         Smallest and largest value within the rounding of printed inputs, instead of one value.
+    premise : str
+        What this book assumed of the claim; a verdict against the claim then names it.
     """
 
     value: float | None = None
@@ -51,6 +53,11 @@ class Reading:
     method: str = ""
     cut: bool = False
     span: tuple[float, float] | None = None
+    premise: str = ""
+
+
+#: The reading under which tests on images are compared with the printed p.
+INDEPENDENT = "the images count as independent"
 
 
 @dataclass(frozen=True)
@@ -376,9 +383,10 @@ def p_on_images(model: Claim, doctors: Claim) -> Outcome:
         "images": f"{positives}",
     }
     span = (0.0, max(*bounds.values(), *loose.values()))
-    return Outcome(
-        (Reading(span=span),), None, facts, "largest p of z, chi-squared, Yates, Fisher and McNemar"
-    )
+    reading = Reading(span=span, premise=INDEPENDENT)
+    facts["tests"] = f"{len(bounds)}"
+    how = f"largest p of {len(bounds)} usual unadjusted two-sided tests of a difference"
+    return Outcome((reading,), None, facts, how)
 
 
 @_named
@@ -392,7 +400,7 @@ def p_elsewhere(p: Claim, model: Claim, doctors: Claim) -> Outcome:
     facts = {
         "spread": f"{spread:.3f}",
         "effect": f"{effect:.2f}",
-        "icc": f"{(effect - 1) / (positives / cases - 1):.2f}",
+        "icc": f"{published.likeness_for(effect):.2f}",
         "effective": f"{positives / effect:.0f}",
         "cases": f"{cases}",
     }

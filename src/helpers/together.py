@@ -218,7 +218,8 @@ def against_readers_in_general(
     """Difference of the network and readers in general, readers and people being samples.
 
     Obuchowski and Rockette's analysis, see :func:`helpers.multireader.model_against_readers`.
-    With simulated readers it shows the method and nothing else: no p-value is returned.
+    Simulated readers are no sample of readers: for them the interval is NaN and the method says
+    why. No p-value is returned.
 
     Parameters
     ----------
@@ -235,9 +236,12 @@ def against_readers_in_general(
     -------
     Interval
     """
+    names = list(names)
     found = multireader.model_against_readers(
-        calls["label"], calls[model], calls[list(names)], calls["case_id"], figure=figure
+        calls["label"], calls[model], calls[names], calls["case_id"], figure=figure
     )
+    if readers.are_simulated(names):
+        return Interval(found.estimate, np.nan, np.nan, "none: readers are simulated")
     return Interval(found.estimate, found.low, found.high, found.method)
 
 
