@@ -5,7 +5,6 @@ holds them. Slices were chosen by eye, before anything was measured: the femur's
 them, and both legs are whole. Run: ``python benchmarks/real_thighs.py``.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,8 +47,7 @@ VOLUMES = {
 
 def folder() -> Path:
     """Return the folder of the real thigh scans; it need not exist."""
-    default = paths.root() / ".." / "shared" / "data"
-    return Path(os.environ.get("PAPER_TEST_DATA", default)) / "thigh"
+    return paths.real_data() / "thigh"
 
 
 def aggregates(scans: Path) -> pd.DataFrame:
@@ -89,7 +87,7 @@ def main() -> int:
     """Write the aggregates."""
     scans = folder()
     if not scans.is_dir():
-        print(f"{scans} does not exist: name the folder of real scans in PAPER_TEST_DATA.")
+        print("No real scans: the variable PAPER_TEST_DATA must name a folder that holds thigh/.")
         return 1
     target = paths.package_data("table2.csv").with_name("real_thighs.csv")
     with paths.atomic_path(target) as temporary:

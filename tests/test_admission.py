@@ -1,8 +1,6 @@
 """Which slices are taken for two thighs, and what is said of the others."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from helpers import admission, images, paths
 from helpers.images import Facts, SliceImage
 from helpers.phantom import thigh
 
-REAL = Path(os.environ.get("PAPER_TEST_DATA", paths.root() / ".." / "shared" / "data"))
+REAL = paths.real_data()
 needs_real_data = pytest.mark.skipif(
     not (REAL / "thigh").is_dir(), reason="PAPER_TEST_DATA has no thigh folder: no real test data"
 )

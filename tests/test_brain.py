@@ -1,7 +1,5 @@
 """Reading brains: orientation, voxel size, scale, and messages an author can act on."""
 
-import os
-from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -12,7 +10,7 @@ from scipy import ndimage
 
 from helpers import brain, paths
 
-REAL = Path(os.environ.get("PAPER_TEST_DATA", paths.root() / ".." / "shared" / "data")) / "brain"
+REAL = paths.real_data() / "brain"
 needs_real_heads = pytest.mark.skipif(
     not REAL.is_dir(), reason="PAPER_TEST_DATA has no brain folder: real heads are not here"
 )

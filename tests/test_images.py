@@ -1,6 +1,7 @@
 """Reading slices in the radiologist's view, and cutting legs out of them."""
 
 import copy
+import errno
 import gzip
 import hashlib
 import os
@@ -45,12 +46,12 @@ INDEPENDENT = pd.read_csv(Path(__file__).parent / "decoded_pixels.csv")
 #: Files that give no pixels, and what is said of them.
 NO_PIXELS = {
     "nibabel/csa_slice_norm.dcm": "it has no Pixel Data",
-    "pydicom/MR_truncated.dcm": "number of bytes of pixel data is less than expected",
+    "pydicom/MR_truncated.dcm": "it is cut short",
     "pydicom/emri_small_jpeg_2k_lossless_too_short.dcm": "damaged or cut short",
     "pydicom/no_meta.dcm": "neither DICOM nor NIfTI",
 }
 
-REAL = Path(os.environ.get("PAPER_TEST_DATA", paths.root() / ".." / "shared" / "data"))
+REAL = paths.real_data()
 needs_real_data = pytest.mark.skipif(
     not (REAL / "dicom").is_dir(), reason="PAPER_TEST_DATA has no dicom folder: no real test data"
 )
@@ -567,6 +568,54 @@ def test_what_a_library_quotes_of_a_header_is_left_out(stored, tmp_path):
         frame = frames_of(tmp_path / "a.dcm")[0]
         raise frame
     assert "Doe" not in str(error.value)
+
+
+def test_no_text_of_a_librarys_message_is_repeated(stored, tmp_path, monkeypatch):
+    path = save(stored, tmp_path / "a.dcm")
+
+    def failing(*args, **options):
+        raise ValueError("unknown value Doe^Jane of 3 May")
+
+    monkeypatch.setattr(images, "pixel_array", failing)
+    with pytest.raises(images.UnreadableImage) as error:
+        images.read_slice(path)
+    assert error.value.reason == "a.dcm gives no pixels: what it holds is odd (ValueError)"
+
+
+@pytest.mark.parametrize(
+    "failure", [MemoryError(), OSError(errno.EIO, "disk"), OSError(errno.EMFILE, "too many")]
+)
+def test_a_failure_of_the_machine_is_not_laid_on_the_file(stored, tmp_path, monkeypatch, failure):
+    path = save(stored, tmp_path / "a.dcm")
+
+    def failing(*args, **options):
+        raise failure
+
+    monkeypatch.setattr(images, "pixel_array", failing)
+    with pytest.raises(type(failure)) as error:
+        frames_of(path)
+    assert str(path) in error.value.__notes__[0]
+
+
+def test_a_volume_that_claims_more_than_its_bytes_can_hold_is_damaged(tmp_path):
+    path = nifti(tmp_path / "v.nii", np.ones((9, 9, 3), np.int16))
+    content = bytearray(path.read_bytes())
+    content[42:48] = np.array([30000, 30000, 30000], "<i2").tobytes()
+    (tmp_path / "v.nii.gz").write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(images.UnreadableImage, match="too short for its voxels"):
+        frames_of(tmp_path / "v.nii.gz")
+
+
+def test_slices_of_one_file_are_read_from_one_opening(stored, tmp_path, monkeypatch):
+    path = save(enhanced(stored), tmp_path / "a.dcm")
+    opened, real = [], images._opened
+    monkeypatch.setattr(images, "_opened", lambda *a, **k: opened.append(a) or real(*a, **k))
+    (tmp_path / "b.dcm").write_text("text")
+    places = [(path, 0), (path, 1), (path, 2), (tmp_path / "b.dcm", 0)]
+    one, two, *others = images.read_slices(places)
+    assert len(opened) == 2 and np.array_equal(one.pixels, frames_of(path)[0].pixels)
+    assert np.array_equal(two.pixels, frames_of(path)[1].pixels)
+    assert all(isinstance(other, images.UnreadableImage) for other in others)
 
 
 def test_an_error_keeps_its_parts_between_processes():

@@ -1,6 +1,5 @@
 """Networks by name, their sizes, and which weights they get and why."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from helpers import networks, paths
 
-DATA = Path(os.environ.get("PAPER_TEST_DATA", paths.root().parent / "shared" / "data"))
+DATA = paths.real_data()
 MOBILENET = DATA / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
 
 
@@ -156,7 +155,7 @@ def test_a_file_of_another_network_is_one_clear_error(tmp_path):
         networks.build("VGG19", weights=chosen, input_pixels=32)
 
 
-@pytest.mark.skipif(not MOBILENET.is_file(), reason="real test data not found: MobileNet weights")
+@pytest.mark.skipif(not MOBILENET.is_file(), reason="PAPER_TEST_DATA has no MobileNet weights")
 def test_real_imagenet_weights_load():
     model = networks.build(
         "MobileNet", weights=file_weights(MOBILENET), input_pixels=64, alpha=0.25

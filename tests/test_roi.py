@@ -31,7 +31,7 @@ from helpers.display import threshold as display_threshold
 from helpers.images import SliceImage
 from helpers.phantom import thigh
 
-REAL = Path(os.environ.get("PAPER_TEST_DATA", paths.root() / ".." / "shared" / "data")) / "thigh"
+REAL = paths.real_data() / "thigh"
 needs_real_thighs = pytest.mark.skipif(
     not REAL.is_dir(), reason="PAPER_TEST_DATA has no thigh folder: real thighs are not here"
 )
@@ -272,21 +272,60 @@ def test_a_stopped_run_goes_on_and_a_changed_one_starts_anew(results, tmp_path, 
     monkeypatch.setattr(roi, "locate_legs", counted)
     with pytest.raises(KeyboardInterrupt):
         roi.locate_all(slices, folder=folder, shard_slices=2, **CHOICES)
-    assert len(list((folder / "roi").glob("*.csv"))) == 2
+    assert len(list((folder / "roi").glob("*.csv"))) == 3
     lines, done[:] = [], []
     monkeypatch.setattr(roi, "locate_legs", lambda *a, **k: done.append(1) or locate(*a, **k))
     again = roi.locate_all(slices, folder=folder, shard_slices=2, say=lines.append, **CHOICES)
-    assert len(done) == 5 and lines[0] == "legs: 6 of 9 slices located"
+    assert len(done) == 4 and lines[0] == "legs: 8 of 9 slices located"
     assert lines[-1] == "legs: 9 of 9 slices located"
     pd.testing.assert_frame_equal(again, whole)
     other = CHOICES | {"margin_mm": 1.0}
     roi.locate_all(slices, folder=folder, shard_slices=2, **other)
-    assert len(done) == 5 + 9
+    assert len(done) == 4 + 9
     changed = folder / slices.file[8]
-    changed.write_bytes(changed.read_bytes() + bytes(2))
+    # Neither size nor time tells: copying may keep both.
+    times = (changed.stat().st_atime_ns, changed.stat().st_mtime_ns)
+    content = changed.read_bytes()
+    changed.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(changed, ns=times)
     roi.locate_all(slices, folder=folder, shard_slices=2, **other)
-    assert len(done) == 14 + 1
-    assert len(list((folder / "roi").glob("*.csv"))) == 5
+    assert len(done) == 13 + 1
+    assert len(list((folder / "roi").glob("*.csv"))) == 6
+
+
+def test_a_slice_more_costs_its_own_case(results, tmp_path, monkeypatch):
+    folder = tmp_path / "more"
+    shutil.copytree(results, folder, ignore=shutil.ignore_patterns("roi"))
+    slices = pd.read_csv(folder / "cohort" / "thigh" / "slices.csv").head(9)
+    first = slices.case_id == slices.case_id[0]
+    roi.locate_all(slices.drop(index=0), folder=folder, **CHOICES)
+    done, locate = [], roi.locate_legs
+    monkeypatch.setattr(roi, "locate_legs", lambda *a, **k: done.append(1) or locate(*a, **k))
+    roi.locate_all(slices, folder=folder, **CHOICES)
+    assert len(done) == first.sum() < 9
+
+
+def test_another_version_of_a_library_starts_anew(results, tmp_path, monkeypatch):
+    folder = tmp_path / "versions"
+    shutil.copytree(results, folder, ignore=shutil.ignore_patterns("roi"))
+    slices = pd.read_csv(folder / "cohort" / "thigh" / "slices.csv").head(1)
+    roi.locate_all(slices, folder=folder, **CHOICES)
+    before = list((folder / "roi").glob("*.csv"))
+    monkeypatch.setattr(roi, "version", lambda name: "0")
+    roi._made_by.cache_clear()
+    roi.locate_all(slices, folder=folder, **CHOICES)
+    monkeypatch.undo()
+    roi._made_by.cache_clear()
+    assert list((folder / "roi").glob("*.csv")) != before
+
+
+def test_what_could_not_be_read_is_tried_again(results, tmp_path):
+    folder = tmp_path / "tried"
+    shutil.copytree(results, folder, ignore=shutil.ignore_patterns("roi"))
+    slices = pd.read_csv(folder / "cohort" / "thigh" / "slices.csv").head(1)
+    missing = slices.assign(file="gone.dcm")
+    table = roi.locate_all(missing, folder=folder, **CHOICES)
+    assert set(table.reason) == {roi.UNREADABLE} and not list((folder / "roi").glob("*.csv"))
 
 
 def test_the_map_of_a_mirrored_leg_is_turned_back(results, monkeypatch):

@@ -66,6 +66,28 @@ def test_a_data_file_counts_where_a_module_names_it():
     assert "claims.yml" not in staleness.of_modules(["helpers.paths"])
 
 
+def test_a_linked_case_folder_counts_and_what_a_system_adds_does_not(tmp_path):
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.mkdir()
+    (own / "case").symlink_to(other)
+    empty = staleness.of_folder(own)
+    (other / "a.dcm").write_bytes(b"1234")
+    before = staleness.of_folder(own)
+    (other / "a.dcm").write_bytes(b"1235")
+    assert len({empty, before, staleness.of_folder(own)}) == 3
+    (other / "a.dcm").write_bytes(b"1234")
+    (other / ".DS_Store").write_text("x")
+    (other / "Thumbs.db").write_text("x")
+    (other / "circle").symlink_to(own)
+    assert staleness.of_folder(own) == before
+
+
+def test_a_folder_that_is_not_there_has_no_hash(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere is no folder"):
+        staleness.of_folder(tmp_path / "nowhere")
+
+
 def test_a_folder_is_its_names_and_contents_not_its_times(tmp_path):
     (tmp_path / "a.dcm").write_bytes(b"1234")
     before = staleness.of_folder(tmp_path)

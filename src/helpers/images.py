@@ -11,11 +11,12 @@ and the head above. Rows and columns are exchanged and turned to come closest to
 left of a rotation stays, as resampling would change the pixels.
 """
 
-import re
+import errno
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import nibabel as nib
@@ -35,6 +36,16 @@ REMOVE = "Remove it, or replace it by a DICOM or NIfTI (.nii, .nii.gz) file of a
 #: What reading a damaged file raises: random bytes make pydicom, nibabel and the decoders below
 #: them raise anything.
 BROKEN = (Exception,)
+#: Errors of the system that a file's name or content causes; any other may pass.
+OF_THE_FILE = {errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG, errno.EOVERFLOW}
+#: What a library's message contains, to what is said of it.
+CAUSES = {
+    "less than expected": "it is cut short",
+    "end-of-stream": "it is cut short",
+    "not a gzip": "it is not compressed as its name says",
+}
+#: Deflate makes data at most 1,032 times as small; a file that claims more is damaged.
+MOST_TIMES_SMALLER = 1100
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 #: Elements without which pydicom decodes nothing, and what they are when a file leaves them out.
 UNSAID = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}
@@ -150,12 +161,34 @@ def read_slice(file: str | Path, frame: int = 0) -> SliceImage:
     UnreadableImage
         When the file has no such slice or no pixels.
     """
-    source = _opened(file)
-    if not 0 <= frame < source.frames:
-        raise UnreadableImage(
-            f"{source.path.name} has frames 0 to {source.frames - 1}; frame {frame} was asked"
-        )
-    return source.read(frame)
+    return _opened(file).checked(frame)
+
+
+def read_slices(places: Sequence[tuple[Path, int]]) -> Iterator[SliceImage | UnreadableImage]:
+    """Read slices one after the other; a file that gives several in a row is opened once.
+
+    Parameters
+    ----------
+    places : sequence of (Path, int)
+        File and frame of each, as for :func:`read_slice`.
+
+    Yields
+    ------
+    SliceImage or UnreadableImage
+        The slice, or why it does not give pixels.
+    """
+    for file, group in groupby(places, key=lambda place: place[0]):
+        frames = [frame for _, frame in group]
+        try:
+            source = _opened(file, whole=len(frames) > 1)
+        except UnreadableImage as error:
+            yield from (error for _ in frames)
+            continue
+        for frame in frames:
+            try:
+                yield source.checked(frame)
+            except UnreadableImage as error:
+                yield error
 
 
 def read_frames(file: str | Path) -> Iterator[tuple[float, SliceImage | UnreadableImage]]:
@@ -320,12 +353,14 @@ def crops(legs: pd.DataFrame, *, folder: str | Path, size: int) -> list[np.ndarr
         As :func:`crop` makes them.
     """
     boxes = legs[["row0", "col0", "row1", "col1"]].astype(int).itertuples(index=False, name=None)
-    return [
-        crop(read_slice(Path(folder) / row.file, row.frame), box, size=size)[
-            :, :: -1 if getattr(row, "mirrored", 0) else 1
-        ]
-        for row, box in zip(legs.itertuples(), boxes, strict=True)
-    ]
+    slices = read_slices([(Path(folder) / row.file, row.frame) for row in legs.itertuples()])
+    cut = []
+    for row, box, image in zip(legs.itertuples(), boxes, slices, strict=True):
+        if isinstance(image, UnreadableImage):
+            raise image
+        leg = crop(image, box, size=size)
+        cut.append(leg[:, ::-1] if getattr(row, "mirrored", 0) else leg)
+    return cut
 
 
 def _present(file: str | Path) -> Path:
@@ -359,18 +394,42 @@ def _reading(path: Path, trouble: str) -> Iterator[None]:
     except UnreadableImage:
         raise
     except BROKEN as error:
-        raise UnreadableImage(f"{path.name} {trouble}: {_first_line(error)}") from error
+        if _passing(error):
+            error.add_note(f"This came up while {path} was read.")
+            raise
+        raise UnreadableImage(f"{path.name} {trouble}: {_cause(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    line = line.partition(" - ")[0].rstrip(":.")  # pydicom's guesses at the cause follow the dash
-    # A library may quote what an element holds, and that may be a name.
-    line = re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", line)
-    return line if len(line) <= 200 else f"{line[:197]}..."
+def _passing(error: Exception) -> bool:
+    """Return whether the machine failed and not the file, so that nothing is said of the file."""
+    if isinstance(error, OSError):
+        return error.errno is not None and error.errno not in OF_THE_FILE
+    return isinstance(error, MemoryError)
 
 
-class _Nifti:
+def _cause(error: Exception) -> str:
+    # A library may quote what an element holds, and that may be a name: only its words that are
+    # known are looked for, and none is repeated.
+    said = str(error).lower()
+    found = next((text for words, text in CAUSES.items() if words in said), "what it holds is odd")
+    return f"{found} ({type(error).__name__})"
+
+
+class _Source:
+    """A file as slices; see the two kinds below."""
+
+    path: Path
+    frames: int
+
+    def checked(self, frame: int) -> SliceImage:
+        if not 0 <= frame < self.frames:
+            raise UnreadableImage(
+                f"{self.path.name} has frames 0 to {self.frames - 1}; frame {frame} was asked"
+            )
+        return self.read(frame)
+
+
+class _Nifti(_Source):
     """A NIfTI file as axial slices, counted upward."""
 
     def __init__(self, path: Path, *, whole: bool = False) -> None:
@@ -382,8 +441,17 @@ class _Nifti:
                 raise UnreadableImage(
                     f"{path.name} holds {image.dataobj.dtype}; expected grey values", REMOVE
                 )
+            wanted = int(np.prod(shape, dtype=object)) * image.dataobj.dtype.itemsize
+            if wanted > MOST_TIMES_SMALLER * path.stat().st_size:
+                raise UnreadableImage(f"{path.name} is too short for its voxels")
             self._shape = (*shape, *(1 for _ in range(3 - len(shape))))
-            self._axes, self._signs = _volume_axes(self._affine)
+            axes = _volume_axes(self._affine)
+            if axes is None:
+                raise UnreadableImage(
+                    f"{path.name} is not readable NIfTI: its affine gives the voxels no place in "
+                    "space"
+                )
+            self._axes, self._signs = axes
             self._data = np.asanyarray(image.dataobj) if whole else image.dataobj
             self._ndim = len(shape)
             # Without a code the affine is made up from the voxel size (NIfTI-1, method 1).
@@ -437,16 +505,16 @@ class _Nifti:
         return np.asarray(data[tuple(index)], dtype=float)
 
 
-def _volume_axes(affine: np.ndarray) -> tuple[list[int], list[int]]:
+def _volume_axes(affine: np.ndarray) -> tuple[list[int], list[int]] | None:
     """Return which voxel axis runs right-left, back-front and up, and its sign."""
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise ValueError("its affine gives the voxels no place in space")
+        return None
     found = nib.io_orientation(affine)
     order = [int(np.flatnonzero(found[:, 0] == axis)[0]) for axis in range(3)]
     return order, [int(found[axis, 1]) for axis in order]
 
 
-class _Dicom:
+class _Dicom(_Source):
     """A DICOM file as frames."""
 
     def __init__(self, path: Path) -> None:
@@ -482,7 +550,7 @@ class _Dicom:
             syntax = UID(self.header.file_meta.TransferSyntaxUID)
             if not _decodes(syntax):
                 raise UnreadableImage(
-                    f"{self.path.name} gives no pixels: nothing installed decodes {syntax.name}",
+                    f"{self.path.name} gives no pixels: nothing installed decodes {_known(syntax)}",
                     CONVERT,
                 )
             return pixel_array(self.header, index=frame, raw=True)
@@ -608,6 +676,10 @@ def _dicom(path: Path) -> Dataset:
             syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
             header.file_meta.TransferSyntaxUID = syntax
         return header
+
+
+def _known(syntax: UID) -> str:
+    return syntax.name if syntax.name != str(syntax) else "its compression"
 
 
 def _decodes(syntax: UID) -> bool:

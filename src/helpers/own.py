@@ -7,7 +7,6 @@ copied, and nothing of a header but its geometry is written.
 """
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,6 @@ from helpers.parameters import Profile
 
 #: Columns of ``set_aside.csv``; frame is empty where the file as a whole is set aside.
 SET_ASIDE = ["case_id", "split", "dystrophinopathy", "file", "frame", "step", "reason", "remedy"]
-#: Files that archives and systems put beside scans.
-IGNORED = {"thumbs.db", "desktop.ini"}
 CLASSES = {1: "dystrophinopathy", 0: "control"}
 
 
@@ -194,7 +191,7 @@ def _looked_at(source: Path, codes: list[str]) -> tuple[list[dict], list[dict], 
     for code in codes:
         number = 0
         unplaced = 0
-        for path in _files(source / code):
+        for path in paths.files_below(source / code):
             for frame, position, image, out in _judged(path):
                 if out:
                     aside.append(
@@ -243,21 +240,6 @@ def _judged(
 
 def _out(step: str, reason: str, remedy: str) -> dict:
     return {"step": step, "reason": reason, "remedy": remedy}
-
-
-def _files(folder: Path) -> list[Path]:
-    """Return the files below a case's folder in order; links are followed, circles left."""
-    found, seen = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        here = os.path.realpath(place)
-        if here in seen:
-            folders.clear()
-            continue
-        seen.add(here)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        hidden = [name for name in names if name.startswith(".") or name.lower() in IGNORED]
-        found += [Path(place, name) for name in names if name not in hidden]
-    return sorted(found)
 
 
 def _without_copies(slices: pd.DataFrame) -> tuple[pd.DataFrame, list[dict]]:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+#: Files that systems put beside scans, in small letters.
+IGNORED = {"thumbs.db", "desktop.ini"}
+
 
 def root(start: str | Path | None = None) -> Path:
     """Return the repository's top folder, searched upward from a folder.
@@ -100,6 +103,60 @@ def package_data(name: str) -> Path:
         available = ", ".join(sorted(p.name for p in folder.iterdir()))
         raise FileNotFoundError(f"No package data {name!r}. Available: {available}.")
     return path
+
+
+def real_data() -> Path:
+    """Return the folder of real scans that tests and benchmarks use.
+
+    Returns
+    -------
+    Path
+        What the environment variable ``PAPER_TEST_DATA`` names; without it a path below which
+        nothing exists, so that what needs the scans is skipped.
+
+    Examples
+    --------
+    >>> (real_data() / "no such folder").is_dir()
+    False
+    """
+    return Path(os.environ.get("PAPER_TEST_DATA") or os.devnull)
+
+
+def files_below(folder: str | Path) -> list[Path]:
+    """Return the files below a folder of scans; links are followed, circles left.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where to start.
+
+    Returns
+    -------
+    list of Path
+        In order. Hidden files and folders, and those of :data:`IGNORED`, are left out; a link
+        to nothing is not.
+
+    Raises
+    ------
+    OSError
+        When a folder below cannot be listed: what it holds is not known to be nothing.
+    """
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_not_listed):
+        here = os.path.realpath(place)
+        if here in seen:
+            folders.clear()
+            continue
+        seen.add(here)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        hidden = [name for name in names if name.startswith(".") or name.lower() in IGNORED]
+        found += [Path(place, name) for name in names if name not in hidden]
+    return sorted(found)
+
+
+def _not_listed(error: OSError) -> None:
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
 
 
 @contextmanager

@@ -48,14 +48,37 @@ def of_value(value: object) -> str:
 
 
 def of_file(path: Path) -> str:
-    """Return the hash of a file's content."""
-    return _digest(path.read_bytes())
+    """Return the hash of a file's content, of which little is in memory at a time."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]
 
 
 def of_folder(folder: Path) -> str:
-    """Return the hash of the names and contents of all files below a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return of_value([(path.relative_to(folder).as_posix(), of_file(path)) for path in files])
+    """Return the hash of the names and contents of all files below a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Walked as an author's scans are, :func:`helpers.paths.files_below`: links are followed,
+        and what a system puts beside files does not count.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder: name an existing one, or make it.")
+    marks = [
+        (path.relative_to(folder).as_posix(), of_file(path) if path.is_file() else None)
+        for path in paths.files_below(folder)
+    ]
+    return of_value(marks)
 
 
 def imports_of_notebook(path: Path) -> set[str]:
