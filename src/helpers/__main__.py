@@ -140,11 +140,15 @@ def _predict(profile: Profile, options: argparse.Namespace) -> None:
     from helpers.display.prediction import overlay
 
     folder, results = Path(options.folder).expanduser(), paths.results(profile.name)
-    target = Path(options.out) if options.out else results / "predict" / folder.resolve().name
+    target = (
+        Path(options.out).expanduser()
+        if options.out
+        else results / "predict" / folder.resolve().name
+    )
     file = results / "models" / f"{options.model}.keras"
-    roi_options = profile.roi.model_dump()
-    cases = prediction.write(folder, file, target, roi_options=roi_options, draw=overlay)
-    print(f"{STATEMENT}\n\n{cases.to_string(index=False)}\n\nWritten to {target}")
+    cases, card = prediction.write(folder, file, target, draw=overlay)
+    print(f"{STATEMENT}\nEvidence: {card.basis}.\n\n{cases.to_string(index=False)}")
+    print(f"\nWritten to {target}")
 
 
 def _snakemake(profile: str, *more: str, capture: bool = False) -> subprocess.CompletedProcess:

@@ -8,11 +8,12 @@ card of another one are not taken together.
 import hashlib
 import json
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pandas as pd
 import pydantic
 
-from helpers import STATEMENT, networks, paths, training
+from helpers import STATEMENT, networks, parameters, paths, training
 from helpers.networks import keras
 
 LIMITS = (
@@ -25,8 +26,21 @@ LIMITS = (
 )
 
 
+#: A probability; one that is no number decides nothing.
+Share = Annotated[float, pydantic.Field(ge=0, le=1, allow_inf_nan=False)]
+
+
 class ModelFileError(RuntimeError):
     """A model file or its card that cannot be used; the message says why."""
+
+
+class Thresholds(pydantic.BaseModel):
+    """Probabilities from which on a leg image and a person are called positive."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    image: Share
+    person: Share
 
 
 class Card(pydantic.BaseModel):
@@ -48,9 +62,12 @@ class Card(pydantic.BaseModel):
         Parameters of the training.
     seed, epoch : int
         Of the head that is in the file, and the epoch it was kept at.
-    pooling : str
-        How a person's probability is made from the images': mean or max.
-    thresholds : dict of str to float
+    roi : helpers.parameters.Roi
+        How the legs were found that it was trained on; they have to be found alike when it is
+        used.
+    pooling : {"mean", "max"}
+        How a person's probability is made from the images'.
+    thresholds : Thresholds
         Called positive from here on, for a leg image and for a person.
     metrics : list of dict
         measure, estimate, low, high, unit, on the test set.
@@ -64,21 +81,27 @@ class Card(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
-    network: str
-    input_pixels: int
+    network: parameters.NETWORKS
+    input_pixels: parameters.Pixels
     weights: str
     weights_identity: str
-    evidence: str
+    evidence: Literal["phantom", "your data"]
     data: list[dict]
     training: dict
     seed: int
     epoch: int
-    pooling: str
-    thresholds: dict[str, float]
+    roi: parameters.Roi
+    pooling: Literal["mean", "max"]
+    thresholds: Thresholds
     metrics: list[dict]
     limits: list[str] = list(LIMITS)
     sha256: str
     keras: str = keras.__version__
+
+    @property
+    def basis(self) -> str:
+        """Evidence label and kind of weights, as printed beside every result."""
+        return f"{self.evidence}, {self.weights_identity.partition(':')[0]} weights"
 
 
 def write_card(
@@ -108,7 +131,8 @@ def write_card(
     metrics : DataFrame
         measure, estimate, low, high, unit, on the test set.
     **about
-        The other fields of :class:`Card`: input_pixels, evidence, training, pooling, thresholds.
+        The other fields of :class:`Card`: input_pixels, evidence, training, roi, pooling,
+        thresholds.
 
     Returns
     -------
@@ -154,28 +178,33 @@ def read_card(path: Path) -> Card:
     --------
     >>> read_card(Path("models") / "a.keras")
     Traceback (most recent call last):
-    helpers.model_files.ModelFileError: No model models/a.keras. Notebook 04 makes it: make book
+    helpers.model_files.ModelFileError: No model models/a.keras. Models with a card there: none. \
+Notebook 04 makes resnet50: make book PROFILE=<name>
     """
     name = "/".join(path.parts[-2:])
+    again = f"make book PROFILE={path.parent.parent.name or '<name>'}"
     if not path.is_file():
-        raise ModelFileError(f"No model {name}. Notebook 04 makes it: make book")
+        cards = sorted(card.stem for card in path.parent.glob("*.json"))
+        raise ModelFileError(
+            f"No model {name}. Models with a card there: {', '.join(cards) or 'none'}. "
+            f"Notebook 04 makes resnet50: {again}"
+        )
     beside = path.with_suffix(".json")
     if not beside.is_file():
         raise ModelFileError(
             f"{name} has no card {beside.name} beside it, so its input and its threshold are not "
-            "known. Notebook 04 writes both: make book"
+            f"known. Notebook 04 writes those of resnet50: {again}"
         )
     try:
         card = Card.model_validate_json(beside.read_text(encoding="utf-8"))
     except (pydantic.ValidationError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
         raise ModelFileError(
-            f"{beside.name} is not a model card: {reason}. Run: make book"
+            f"{beside.name} is not a model card: {_what_is_wrong(error)}. Run: {again}"
         ) from error
     if _sha256(path) != card.sha256:
         raise ModelFileError(
             f"{name} is not the model of its card (SHA-256 {_sha256(path)[:12]}…, the card says "
-            f"{card.sha256[:12]}…): damaged, or of another run. Delete both and run: make book"
+            f"{card.sha256[:12]}…): damaged, or of another run. Delete both and run: {again}"
         )
     return card
 
@@ -230,11 +259,13 @@ def as_markdown(card: Card) -> str:
     ]
     metrics = [f"| {row['measure']} | {row['unit']} | {_interval(row)} |" for row in card.metrics]
     settings = [f"- {name.replace('_', ' ')}: {value}" for name, value in card.training.items()]
-    cut = ", ".join(f"{unit} {value:.3f}" for unit, value in card.thresholds.items())
+    cut = ", ".join(f"{unit} {value:.3f}" for unit, value in card.thresholds)
+    found = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in card.roi)
     lines = [
         f"# {card.network} for dystrophinopathy in axial T1 images of the thigh",
         *("", f"**{STATEMENT}**", ""),
         f"- Input: one leg, {card.input_pixels} × {card.input_pixels} pixels, three channels",
+        f"- Legs found with: {found}",
         f"- Frozen weights: {card.weights} ({card.weights_identity})",
         f"- Evidence: {card.evidence}",
         f"- Head: seed {card.seed}, epoch {card.epoch}",
@@ -262,6 +293,13 @@ def _interval(row: dict) -> str:
     limits = row["low"] is not None and row["high"] is not None
     text = f"{row['estimate']:.3f}"
     return text + (f" ({row['low']:.3f} to {row['high']:.3f})" if limits else "")
+
+
+def _what_is_wrong(error: ValueError) -> str:
+    if not isinstance(error, pydantic.ValidationError):
+        return str(error)
+    found = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+    return "; ".join(": ".join(part for part in pair if part) for pair in found)
 
 
 def _sha256(file: Path) -> str:

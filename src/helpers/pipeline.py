@@ -55,12 +55,15 @@ COHORTS = ("thigh", "brain")
 
 STEPS = (
     Step("01_cohort_tables", ("cohort_thigh", "cohort_brain")),
-    Step("02_roi_extraction", ("cohort_thigh",), ("images.csv",), threads=2),
+    Step("02_roi_extraction", ("cohort_thigh",), ("images.csv", "roi.json"), threads=2),
     Step("03_backbone_comparison", ("cohort_thigh", "02_roi_extraction"), threads=2),
     Step(
         "04_resnet50_training",
         ("cohort_thigh", "02_roi_extraction", "03_backbone_comparison"),
-        ("predictions/04_resnet50.csv", "models/resnet50.keras"),
+        (
+            *("predictions/04_resnet50.csv", "models/resnet50.keras"),
+            *("models/resnet50.json", "models/resnet50.md"),
+        ),
     ),
     Step("05_reader_comparison", ("cohort_thigh", "02_roi_extraction", "04_resnet50_training")),
     Step("06_dmd_bmd_breakdown", ("cohort_thigh", "02_roi_extraction", "04_resnet50_training")),
@@ -168,6 +171,8 @@ def stamps_of_cohort(profile: Profile, part: str) -> list[str]:
 
 
 def _weights_here(kinds: list[str]) -> str:
+    # Names and sizes only: a checksum of half a gigabyte at each plan would cost seconds. The
+    # features' own fingerprint holds the checksum of the weights that were loaded.
     local = [Path(kind.removeprefix("local:")).expanduser() for kind in kinds if ":" in kind]
     folders = [paths.keras_cache(), *(paths.root() / folder for folder in local)]
     files = sorted(file for folder in folders for file in folder.glob("*_notop.h5"))

@@ -3,7 +3,11 @@
 Research software, not for clinical use: the model has learnt a cohort, not medicine.
 """
 
-from collections.abc import Iterator
+import hashlib
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +33,10 @@ from helpers.networks import keras
 CHUNK = 16
 LEGS = [
     *("case_id", "file", "frame", "side", "row0", "col0", "row1", "col1", "status", "reason"),
-    *("mirrored", "probability", "call"),
+    *("mirrored", "probability", "call", "overlay"),
 ]
+#: A folder that holds these was written by :func:`write` and may be replaced by it.
+OWN_FILES = ("legs.csv", "READ_FIRST.md")
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Seen:
     Attributes
     ----------
     name : str
-        Case, file and frame, as a file name.
+        Overlay's file name: the row of ``legs.csv`` that its first leg has, counted from 1.
     image : SliceImage
         The slice.
     legs : list of dict
@@ -56,18 +62,18 @@ class Seen:
 
 
 def predict(
-    folder: Path, model: keras.Model, card: model_files.Card, *, roi_options: dict
+    folder: Path, model: keras.Model, card: model_files.Card
 ) -> Iterator[tuple[list[dict], list[Seen]]]:
     """Yield what a model says of a folder of DICOM or NIfTI files, some slices at a time.
 
     Parameters
     ----------
     folder : Path
-        A folder per case, or one case's files. Every file in it is looked at.
+        A folder per case, or one case's files; read as an author's scans are, see
+        :func:`helpers.paths.files_below`. A picture that was met before is left out.
     model, card
-        From :func:`helpers.model_files.load`.
-    roi_options : dict
-        A profile's ``roi``: arguments of :func:`helpers.roi.locate_legs`, and ``mirror_left``.
+        From :func:`helpers.model_files.load`. The legs are found with the card's ``roi``, as
+        those were that the model was trained on.
 
     Yields
     ------
@@ -76,18 +82,22 @@ def predict(
     seen : list of Seen
         The slices with legs on them.
     """
-    say = _Classifier(model, card)
+    say, options, met = _Classifier(model, card), card.roi.model_dump(), {}
     rows: list[dict] = []
     chunk: list[Seen] = []
+    number = 1
     for case_id, file, frame, image in _slices(folder):
         about = {"case_id": case_id, "file": file.relative_to(folder).as_posix(), "frame": frame}
-        legs = _legs(image, roi_options)
+        legs = _copy(image, about, met) or _legs(image, options)
         for leg in legs:
             leg |= about
-        if isinstance(image, SliceImage) and legs[0]["status"] == "included":
-            name = "_".join([case_id, *file.relative_to(folder).with_suffix("").parts, str(frame)])
+        if legs[0]["status"] == "included":
+            name = f"{number:05d}.png"
             chunk.append(Seen(name, image, legs, []))
+            for leg in legs:
+                leg["overlay"] = f"overlays/{name}"
         rows += legs
+        number += len(legs)
         if len(chunk) == CHUNK:
             yield rows, say(chunk)
             rows, chunk = [], []
@@ -113,13 +123,15 @@ def people(legs: pd.DataFrame, card: model_files.Card) -> pd.DataFrame:
     for case_id, part in legs.groupby("case_id", sort=True):
         own = part["probability"].dropna()
         value = float(own.agg(card.pooling)) if len(own) else np.nan
-        cut = card.thresholds["person"]
+        cut = card.thresholds.person
         rows.append((case_id, len(own), value, cut, _call(value, cut), len(part) - len(own)))
     columns = ["case_id", "leg_images", "probability", "threshold", "call", "left_out"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def write(folder: Path, model_file: Path, target: Path, *, roi_options: dict, draw) -> pd.DataFrame:
+def write(
+    folder: Path, model_file: Path, target: Path, *, draw: Callable[[Seen, model_files.Card], bytes]
+) -> tuple[pd.DataFrame, model_files.Card]:
     """Predict a folder and write tables and overlays.
 
     Parameters
@@ -129,45 +141,81 @@ def write(folder: Path, model_file: Path, target: Path, *, roi_options: dict, dr
     model_file : Path
         A ``.keras`` file with its card.
     target : Path
-        Folder for ``legs.csv``, ``cases.csv``, ``overlays/*.png`` and the statement.
-    roi_options : dict
-        A profile's ``roi``, the one the model was trained with.
+        Folder for ``legs.csv``, ``cases.csv``, ``overlays/*.png`` and the statement. It is
+        written beside and swapped in whole, in place of an earlier result.
     draw : callable
-        Returns a PNG's bytes from a :class:`Seen` and the threshold.
+        Returns a PNG's bytes from a :class:`Seen` and the card.
 
     Returns
     -------
-    DataFrame
+    cases : DataFrame
         From :func:`people`.
+    card : Card
+        The model's.
 
     Raises
     ------
     FileNotFoundError
         When the folder does not exist or holds no file.
+    FileExistsError
+        When the target holds something else than an earlier result.
     ModelFileError
         From :func:`helpers.model_files.load`.
     """
-    if not folder.is_dir() or not any(_files(folder)):
+    if not folder.is_dir() or not paths.files_below(folder):
         state = "holds no file" if folder.is_dir() else "does not exist"
         raise FileNotFoundError(
             f"{folder} {state}. Expected DICOM or NIfTI files, in one folder per case or all of "
             "one case. Nothing was written."
         )
+    target = target.absolute()
+    _stop_at_other_files(target)
     model, card = model_files.load(model_file)
     rows: list[dict] = []
-    for more, seen in predict(folder, model, card, roi_options=roi_options):
-        rows += more
-        for one in seen:
-            with paths.atomic_path(target / "overlays" / f"{one.name}.png") as temporary:
-                temporary.write_bytes(draw(one, card.thresholds["image"]))
-    legs = pd.DataFrame(rows).reindex(columns=LEGS)
-    cases = people(legs, card)
-    for name, frame in (("legs.csv", legs), ("cases.csv", cases)):
-        with paths.atomic_path(target / name) as temporary:
-            frame.to_csv(temporary, index=False)
-    with paths.atomic_path(target / "READ_FIRST.md") as temporary:
-        temporary.write_text(_statement(card), encoding="utf-8")
-    return cases
+    with _swapped_in(target) as place:
+        (place / "overlays").mkdir()
+        for more, seen in predict(folder, model, card):
+            rows += more
+            for one in seen:
+                (place / "overlays" / one.name).write_bytes(draw(one, card))
+        legs = pd.DataFrame(rows).reindex(columns=LEGS)
+        cases = people(legs, card)
+        legs.to_csv(place / "legs.csv", index=False)
+        cases.to_csv(place / "cases.csv", index=False)
+        (place / "READ_FIRST.md").write_text(_statement(card), encoding="utf-8")
+    return cases, card
+
+
+def _stop_at_other_files(target: Path) -> None:
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not all((target / name).is_file() for name in OWN_FILES):
+        raise FileExistsError(
+            f"{target} holds something else than an earlier result of predict "
+            f"({' and '.join(OWN_FILES)}). Name another folder with --out. Nothing was written."
+        )
+
+
+@contextmanager
+def _swapped_in(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside the target, which takes its place when the block succeeds."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex
+    new, old = (target.with_name(f".{mark}.{word}") for word in ("new", "old"))
+    new.mkdir()
+    try:
+        yield new
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+    finally:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 class _Classifier:
@@ -185,7 +233,7 @@ class _Classifier:
         legs = [(one, leg) for one in chunk for leg in one.legs]
         if not legs:
             return chunk
-        size, cut = self._card.input_pixels, self._card.thresholds["image"]
+        size, cut = self._card.input_pixels, self._card.thresholds.image
         cropped = [images.crop(one.image, _box(leg), size=size) for one, leg in legs]
         turns = [-1 if leg["mirrored"] else 1 for _, leg in legs]
         cropped = [picture[:, ::turn] for picture, turn in zip(cropped, turns, strict=True)]
@@ -206,22 +254,30 @@ class _Classifier:
         return chunk
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden:
-            yield path
-
-
 def _slices(folder: Path) -> Iterator[tuple[str, Path, int, SliceImage | UnreadableImage]]:
-    for file in _files(folder):
+    for file in paths.files_below(folder):
         inside = file.relative_to(folder).parts
+        if inside == ("cases.csv",):  # the table of an author's folder of scans
+            continue
         case_id = inside[0] if len(inside) > 1 else folder.resolve().name
         try:
             for frame, (_, image) in enumerate(images.read_frames(file)):
                 yield case_id, file, frame, image
         except UnreadableImage as error:
             yield case_id, file, 0, error
+
+
+def _copy(image: SliceImage | UnreadableImage, about: dict, met: dict[str, dict]) -> list[dict]:
+    """Return a row for a picture that was met before, and remember one that was not."""
+    if isinstance(image, UnreadableImage):
+        return []
+    first = met.setdefault(hashlib.sha256(image.pixels.tobytes()).hexdigest(), about)
+    if first is about:
+        return []
+    where = f"{first['file']}, frame {first['frame']}"
+    if first["case_id"] != about["case_id"]:
+        where += f", which counts for case {first['case_id']}: see whom it shows"
+    return [_left_out("copy", f"the same picture as {where}")]
 
 
 def _legs(image: SliceImage | UnreadableImage, roi_options: dict) -> list[dict]:
@@ -234,10 +290,11 @@ def _legs(image: SliceImage | UnreadableImage, roi_options: dict) -> list[dict]:
     located = roi.locate_legs(image, **options)
     if located.reason:
         return [_left_out("no legs", located.reason)]
+    unplaced = "" if image.facts.plane else "orientation not stated, taken to be axial"
     mirror, names = roi_options.get("mirror_left", False), ("row0", "col0", "row1", "col1")
     return [
         {
-            **{"side": side, "status": "included", "reason": ""},
+            **{"side": side, "status": "included", "reason": unplaced},
             **{"mirrored": int(mirror and side == "left")},
             **dict(zip(names, box, strict=True)),
         }
@@ -264,5 +321,8 @@ def _statement(card: model_files.Card) -> str:
         f"# {STATEMENT}\n\n"
         "These probabilities come from a model that was trained on the cohort of its card, below. "
         "They say how alike the images are to that cohort's, and nothing else about a person.\n\n"
+        f"**Evidence: {card.basis}.**\n\n"
+        "The tables here hold the names of your folders and files. If those identify a person, "
+        "so do the tables.\n\n"
         f"{model_files.as_markdown(card)}\n"
     )

@@ -29,6 +29,7 @@ MADE_BY = {
     "cohort/thigh": "cohort",
     "cohort/brain": "cohort",
     "images.csv": "02_roi_extraction",
+    "roi.json": "02_roi_extraction",
     "predictions/04": "04_resnet50_training",
     "models/resnet50": "04_resnet50_training",
     "models/dystonianet": "07_dystonianet",

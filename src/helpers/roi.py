@@ -588,6 +588,35 @@ def with_margin(box: Box, image: SliceImage, *, margin_mm: float) -> Box:
     )
 
 
+def write_options(path: Path, **options: float | bool) -> None:
+    """Keep how legs were found, for a model that is trained on them.
+
+    Parameters
+    ----------
+    path : Path
+        ``results/<profile>/roi.json``.
+    **options
+        Arguments of :func:`locate_all`: ``mirror_left`` and those of :func:`locate_legs`.
+    """
+    with paths.atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(options, indent=1) + "\n")
+
+
+def read_options(path: Path) -> dict[str, float | bool]:
+    """Return how legs were found, as :func:`write_options` kept it.
+
+    Parameters
+    ----------
+    path : Path
+        ``results/<profile>/roi.json``.
+
+    Returns
+    -------
+    dict
+    """
+    return json.loads(path.read_text())
+
+
 def locate_all(
     slices: pd.DataFrame,
     *,

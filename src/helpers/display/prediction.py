@@ -7,15 +7,15 @@ from helpers import STATEMENT, display
 COLOURS = {"dystrophinopathy": "#D55E00", "another disease": "#56B4E9"}
 
 
-def overlay(seen, threshold: float) -> bytes:
+def overlay(seen, card) -> bytes:
     """Draw one slice with its legs, their class activation and their probability.
 
     Parameters
     ----------
     seen : helpers.prediction.Seen
         The slice, its legs, and their maps.
-    threshold : float
-        Called dystrophinopathy from here on; printed below.
+    card : helpers.model_files.Card
+        Of the model; its threshold, evidence label and weights are printed above the slice.
 
     Returns
     -------
@@ -48,7 +48,8 @@ def overlay(seen, threshold: float) -> bytes:
     axis.set(xlim=(-0.5, pixels.shape[1] - 0.5), ylim=(pixels.shape[0] - 0.5, -0.5))
     axis.set_axis_off()
     axis.set_title(
-        f"{STATEMENT} Threshold {threshold:.2f}. Red: speaks for dystrophinopathy.",
+        f"{STATEMENT}\nModel: {card.basis}. Threshold {card.thresholds.image:.2f}. "
+        "Red: speaks for dystrophinopathy.",
         fontsize=9,
     )
     return display.png(figure, dpi=110)
