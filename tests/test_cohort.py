@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from helpers import claims, cohort, parameters
+from helpers import claims, cohort, findings, parameters
 from helpers.phantom import cases, thigh
 
 
@@ -161,6 +161,19 @@ def test_the_published_split_is_implausible_as_a_random_one():
     random = stats.hypergeom(432, 31, 102)
     # Every number that far below the expectation is impossible: only the upper tail counts.
     assert table.loc["BMD", "p"] == pytest.approx(random.sf(16))
+    # Myositis by the definition: every number as far off, on both sides.
+    n, found = int(table.loc["Myositis", "cases"]), int(table.loc["Myositis", "in_test"])
+    draw = stats.hypergeom(432, n, 102)
+    far = [k for k in range(n + 1) if abs(k - draw.mean()) >= abs(found - draw.mean()) - 1e-9]
+    assert table.loc["Myositis", "p"] == pytest.approx(sum(draw.pmf(k) for k in far))
+
+
+def test_the_finding_on_the_split_quotes_the_same_p_as_the_table():
+    facts = findings._split({})
+    table = cohort.split_plausibility().set_index("group")
+    for name, group in (("bmd", "BMD"), ("myositis", "Myositis"), ("other", "all others")):
+        assert facts[f"{name}_p"] == f"p = {findings._power(table.loc[group, 'p'])}"
+    assert facts["chi_p"] == f"p = {findings._power(cohort.split_test())}"
 
 
 def test_the_area_from_moments_agrees_with_simulation():

@@ -7,10 +7,8 @@ and from Table 2.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import yaml
-from scipy import stats
 
 from helpers import cohort, ledger, paths, published, recompute
 from helpers.accuracy import Counts
@@ -18,7 +16,6 @@ from helpers.claims import Claim
 from helpers.published import Printed
 
 _FIELDS = ("id", "finding", "evidence", "not_implied", "settled_by")
-_INFLAMMATORY_OR_NEUROGENIC = ("Myositis", "Neurogenic")
 _NETWORKS = ("P1-18", "P1-23", "P1-27", "P1-31", "P1-35")
 _SPECIFICITIES = ("P1-19", "P1-22", "P1-26", "P1-30", "P1-34")
 _READERS = ("P1-37a", "P1-37b", "P1-37c")
@@ -194,30 +191,15 @@ def _one_set(printed: Mapping[str, Claim]) -> dict[str, str]:
 
 
 def _split(printed: Mapping[str, Claim]) -> dict[str, str]:
-    table = cohort.published_table()
-    everyone, drawn = int(table["total_cases"].sum()), int(table["test_cases"].sum())
-    groups = {
-        "DMD": table["disease"] == "DMD",
-        "BMD": table["disease"] == "BMD",
-        **{name: table["disease"] == name for name in _INFLAMMATORY_OR_NEUROGENIC},
-    }
-    groups["other"] = ~np.logical_or.reduce(list(groups.values()))
-    test, total = (
-        {name: int(table.loc[rows, f"{which}_cases"].sum()) for name, rows in groups.items()}
-        for which in ("test", "total")
-    )
-    draw = {name: stats.hypergeom(everyone, n, drawn) for name, n in total.items()}
-    sets = table[["train_cases", "val_cases", "test_cases"]]
-    chi = stats.chi2_contingency([sets[rows].sum() for rows in groups.values()])
-    return {
-        "bmd": f"{test['BMD']} of {total['BMD']}",
-        "bmd_expected": f"{draw['BMD'].mean():.1f}",
-        "bmd_p": f"p = {_power(draw['BMD'].sf(test['BMD'] - 1))}",
-        "other": f"{test['other']} of {total['other']}",
-        "other_expected": f"{draw['other'].mean():.1f}",
-        "other_p": f"p = {_power(draw['other'].cdf(test['other']), digits=1)}",
-        "chi_p": f"p = {_power(chi.pvalue)}",
-    }
+    facts = {"chi_p": f"p = {_power(cohort.split_test())}"}
+    short = {"BMD": "bmd", "Myositis": "myositis", "all others": "other"}
+    for row in cohort.split_plausibility().itertuples():
+        if row.group in short:
+            name = short[row.group]
+            facts[name] = f"{row.in_test} of {row.cases}"
+            facts[f"{name}_expected"] = f"{row.expected:.1f}"
+            facts[f"{name}_p"] = f"p = {_power(row.p)}"
+    return facts
 
 
 def _of_claim(name: str) -> Callable[[Mapping[str, Claim]], dict[str, str]]:
