@@ -154,6 +154,16 @@ def test_no_real_dicom_file_is_a_pair_of_thighs():
         ({"sequence": ("SE", "IR"), "inversion_ms": 160.0}, "fat nulled: inversion time 160"),
         ({"options": ("SP", "FS")}, "has its fat suppressed"),
         ({"sequence": ("EP", "SE")}, "echo-planar"),
+        ({"modality": "DOE^JANE"}, "is another modality, not magnetic resonance"),
+        ({"sop_class": "1.2.3.4711"}, "is no MR image by its SOP class"),
+        ({"suppressed": "FAT_AND_WATER"}, "has its fat suppressed"),
+        ({"suppressed": "WATER"}, "another substance suppressed"),
+        ({"inverted": True}, "inversion recovery without its time"),
+        ({"inverted": True, "inversion_ms": 150.0}, "fat nulled: inversion time 150"),
+        ({"component": "PHASE"}, "shows no magnitude"),
+        ({"component": "MIXED"}, "shows no magnitude"),
+        ({"echo_planar": True}, "echo-planar"),
+        ({"burned_in": True}, "text burnt into the picture"),
         ({"spacing_stated": False}, "does not state how large a pixel is"),
     ],
 )
@@ -161,6 +171,7 @@ def test_what_a_header_says_against_a_slice(changed, reason):
     assert judged(legs()).admitted
     verdict = judged(legs(), facts=replace(T1, **changed))
     assert reason in verdict.reason and verdict.remedy
+    assert "JANE" not in verdict.reason and "4711" not in verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -170,6 +181,8 @@ def test_what_a_header_says_against_a_slice(changed, reason):
         {"sop_class": "1.2.840.10008.5.1.4.1.1.4.1", "modality": ""},
         {"plane": "axial", "tilt_deg": 29.0},
         {"body_part": "THIGH"},
+        {"suppressed": "NONE", "component": "MAGNITUDE"},
+        {"inverted": True, "inversion_ms": 900.0, "repetition_ms": 2200.0},
         {"body_part": "UPPERLEG"},
         {"sequence": ("IR", "SE"), "inversion_ms": 900.0, "repetition_ms": 2200.0},
         {"repetition_ms": np.nan, "echo_ms": np.nan},

@@ -322,6 +322,31 @@ def test_each_frame_of_an_enhanced_file_has_its_own_groups(stored, tmp_path):
     assert images.frame_positions(path) == [0, 10]
 
 
+def test_what_an_enhanced_file_says_of_its_acquisition(stored, tmp_path):
+    both = enhanced(stored)
+    plain = frames_of(save(both, tmp_path / "a.dcm"))
+    assert not any(admission.header_reason(image.facts) for image in plain)
+    first, second = both.PerFrameFunctionalGroupsSequence
+    first.MRModifierSequence = Sequence([Dataset()])
+    first.MRModifierSequence[0].InversionRecovery = "YES"
+    first.MRModifierSequence[0].InversionTimes = [900.0, 150.0]
+    second.MRImageFrameTypeSequence = Sequence([Dataset()])
+    second.MRImageFrameTypeSequence[0].ComplexImageComponent = "PHASE"
+    one, two = (image.facts for image in frames_of(save(both, tmp_path / "b.dcm")))
+    assert (one.inverted, one.inversion_ms, two.inverted) == (True, 150, False)
+    assert "inversion time 150" in admission.header_reason(one)
+    assert "no magnitude" in admission.header_reason(two)
+    for name, value, said in (
+        ("SpectrallySelectedSuppression", "FAT", "fat suppressed"),
+        ("EchoPlanarPulseSequence", "YES", "echo-planar"),
+        ("BurnedInAnnotation", "YES", "text burnt"),
+    ):
+        changed = enhanced(stored)
+        setattr(changed, name, value)
+        found = frames_of(save(changed, tmp_path / "c.dcm"))
+        assert all(said in admission.header_reason(image.facts) for image in found)
+
+
 @pytest.mark.parametrize(
     ("turn", "orientation"),
     [

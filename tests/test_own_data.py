@@ -119,7 +119,7 @@ def test_a_file_more_in_one_case_renames_no_slice_of_another(own):
 def test_names_and_dates_stay_in_the_scans(own):
     target, _ = taken_in(own)
     held = "".join(path.read_text() for path in target.iterdir())
-    names = {"cases.csv", "slices.csv", "set_aside.csv", "cohort.json"}
+    names = {"cases.csv", "slices.csv", "set_aside.csv", "notes.csv", "cohort.json"}
     assert {path.name for path in target.iterdir()} == names
     assert not [value for value in PERSONAL.values() if value in held]
 
@@ -312,9 +312,49 @@ def test_the_doctors_exit_status(source, tmp_path, capsys):
     assert ("holds no cases.csv" in printed) == (source != "phantom")
 
 
-def test_a_code_that_is_no_folders_name_is_refused(own):
-    change_table(own, case_id="../own-01")
-    assert "case_id '../own-01' cannot be a folder's name" in refused(own)
+@pytest.mark.parametrize("code", ["../own-01", "..", ".", ".own-00", "a\\own", "a/own"])
+def test_a_code_that_is_no_folders_name_is_refused(own, code):
+    change_table(own, case_id=code)
+    assert f"case_id {code!r} cannot be a folder's name" in refused(own)
+
+
+def test_a_table_with_semicolons_says_so_in_one_line(own):
+    text = (own / "cases.csv").read_text().replace(",", ";")
+    (own / "cases.csv").write_text(text)
+    message = refused(own)
+    assert "separated by semicolons" in message and "found: case_id, diagnosis" in message
+    assert "(1 problem)" in message
+
+
+def test_what_is_taken_for_granted_is_kept(own):
+    path = sorted((own / "own-05").iterdir())[0]
+    stored = pydicom.dcmread(path)
+    del stored.ImageOrientationPatient
+    stored.save_as(path)
+    target, _ = taken_in(own)
+    notes = pd.read_csv(target / "notes.csv").note
+    assert len(notes) == 1 and "1 slice without a stated orientation" in notes[0]
+
+
+def test_where_the_folder_is_stays_out_of_what_is_set_aside(own):
+    spoil(own)
+    target, _ = taken_in(own)
+    assert str(own.parent) not in (target / "set_aside.csv").read_text()
+    aside = own_scans.read_set_aside(target.parents[1])
+    assert "own-01/notes.txt" in set(aside.file)
+
+
+def test_each_case_is_a_line_of_progress(own, capsys):
+    taken_in(own)
+    assert "case 6 of 6 read: 2 slices" in capsys.readouterr().out
+
+
+def test_own_titles_give_classes_of_age(own):
+    table = pd.read_csv(own / "cases.csv")
+    titles = cohort.example_cases(table, folder=own).title
+    assert titles.iloc[0] == "DMD, M, 10 to 14 y, 1.5 T"
+    table["age_years"] = 93.0
+    assert "90 or more y" in cohort.example_cases(table, folder=own).title.iloc[0]
 
 
 @pytest.mark.parametrize(

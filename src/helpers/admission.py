@@ -15,6 +15,7 @@ does not name the body part, and slices through the groin, where the thighs begi
 from dataclasses import dataclass
 
 import numpy as np
+from pydicom.uid import UID
 from scipy import ndimage
 from skimage import filters, measure
 from skimage.measure import block_reduce
@@ -71,6 +72,13 @@ OTHER_PARTS = (
     *("ARM", "SHOULDER", "ELBOW", "HAND", "WRIST", "KNEE", "CALF", "LOWERLEG", "LOWER LEG"),
     *("ANKLE", "FOOT", "FEET", "TOE", "PHANTOM"),
 )
+#: Modalities (0008,0060) that may be repeated; another text in that element may be anything.
+MODALITIES = {
+    *("CR", "CT", "DX", "ES", "KO", "MG", "MR", "NM", "OP", "OT", "PR", "PT", "PX"),
+    *("REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SR", "US", "XA", "XC"),
+}
+BURNED_IN = "has text burnt into the picture by its header, which may name a person"
+WITHOUT_TEXT = "Export it without the text; or, if there is none, correct (0028,0301)."
 AXIAL_T1 = "Give the axial T1-weighted slices of both thighs, as the scanner wrote them."
 LOOK = "Look at it: if both thighs are on it, give it again with a larger field of view."
 
@@ -147,7 +155,7 @@ def judge(image: SliceImage) -> Verdict:
     """
     reason = header_reason(image.facts)
     if reason:
-        return Verdict(reason, AXIAL_T1)
+        return Verdict(reason, WITHOUT_TEXT if reason == BURNED_IN else AXIAL_T1)
     if not image.facts.spacing_stated:
         return Verdict(
             "does not state how large a pixel is",
@@ -262,9 +270,12 @@ def measure_shape(image: SliceImage) -> Shape | None:
 
 def _modality(facts: Facts) -> str:
     if facts.modality not in ("", "MR"):
-        return f"is {facts.modality}, not magnetic resonance"
+        known = facts.modality in MODALITIES
+        return f"is {facts.modality if known else 'another modality'}, not magnetic resonance"
     if facts.sop_class and facts.sop_class not in MR_CLASSES:
-        return f"is no MR image by its SOP class {facts.sop_class}"
+        named = UID(facts.sop_class).name
+        known = "" if named == facts.sop_class else f", {named}"
+        return f"is no MR image by its SOP class{known}"
     if facts.kind == "DICOM" and not (facts.modality or facts.sop_class):
         return "does not say that it is magnetic resonance"
     return ""
@@ -273,6 +284,10 @@ def _modality(facts: Facts) -> str:
 def _kind_of_image(facts: Facts) -> str:
     if facts.volumes > 1:
         return f"is one of {facts.volumes} volumes of its file: which is T1-weighted is not stated"
+    if facts.burned_in:
+        return BURNED_IN
+    if facts.component not in ("", "MAGNITUDE"):
+        return "shows no magnitude by its header, but phase, real or imaginary part"
     return next((NO_SLICE[word] for word in facts.image_type if word in NO_SLICE), "")
 
 
@@ -293,10 +308,14 @@ def _plane(facts: Facts) -> str:
 
 
 def _weighting(facts: Facts) -> str:
-    if {"EP", "EPI"} & set(facts.sequence):
+    if facts.echo_planar or {"EP", "EPI"} & set(facts.sequence):
         return "is echo-planar, not T1-weighted"
-    if "FS" in facts.options:
+    if "FS" in facts.options or "FAT" in facts.suppressed:
         return "has its fat suppressed"
+    if facts.suppressed not in ("", "NONE"):
+        return "has another substance suppressed"
+    if facts.inverted and not facts.inversion_ms > 0:
+        return "is inversion recovery without its time: whether fat is nulled is not stated"
     if 0 < facts.inversion_ms < LIMITS["inversion_min_ms"]:
         return f"has its fat nulled: inversion time {facts.inversion_ms:.0f} ms"
     for name, value, limit in (

@@ -3,6 +3,7 @@
 python -m helpers doctor --profile own
 """
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def _thighs(profile: Profile) -> tuple[str, bool]:
     if profile.cohort.thigh_source == "phantom":
         return "Thighs: the phantom, nothing to check.", True
     try:
-        found = own.survey(profile)
+        found = own.survey(profile, say=lambda line: print(line, file=sys.stderr))
     except (InvalidCohort, OSError) as error:
         return f"Thighs\n  Problem: {error}", False
     return own.report(found), not found.problems

@@ -102,6 +102,13 @@ class Facts:
         Whether the file says how large a pixel is.
     volumes : int
         Volumes (echoes, times, contrasts) that a NIfTI file holds.
+    suppressed, component : str
+        Enhanced MR: Spectrally Selected Suppression (0018,9025), Complex Image Component
+        (0008,9208).
+    inverted, echo_planar : bool
+        Enhanced MR: whether Inversion Recovery (0018,9009) or Echo Planar (0018,9018) is YES.
+    burned_in : bool
+        Whether Burned In Annotation (0028,0301) is YES.
     """
 
     kind: str = ""
@@ -118,6 +125,11 @@ class Facts:
     tilt_deg: float = np.nan
     spacing_stated: bool = True
     volumes: int = 1
+    suppressed: str = ""
+    component: str = ""
+    inverted: bool = False
+    echo_planar: bool = False
+    burned_in: bool = False
 
 
 @dataclass(frozen=True)
@@ -604,8 +616,13 @@ class _Dicom(_Source):
                 self._number_of(frame, "", "EchoTime"),
                 key=np.isnan,
             ),
-            inversion_ms=self._number_of(frame, "", "InversionTime"),
+            inversion_ms=self._inversion(frame),
             spacing_stated=stated,
+            suppressed=self._word(frame, "MRModifierSequence", "SpectrallySelectedSuppression"),
+            component=self._word(frame, "MRImageFrameTypeSequence", "ComplexImageComponent"),
+            inverted=self._word(frame, "MRModifierSequence", "InversionRecovery") == "YES",
+            echo_planar=self._word(frame, "", "EchoPlanarPulseSequence") == "YES",
+            burned_in=self._word(frame, "", "BurnedInAnnotation") == "YES",
         )
         return (found if stated else (1.0, 1.0)), facts
 
@@ -650,6 +667,18 @@ class _Dicom(_Source):
     def _number_of(self, frame: int, group: str, name: str) -> float:
         values = (_number(place.get(name)) for place in self._places(frame, group))
         return next((value for value in values if np.isfinite(value)), np.nan)
+
+    def _inversion(self, frame: int) -> float:
+        """Return the shortest inversion time, (0018,0082) or those of (0018,9079), ms."""
+        found = []
+        for place in self._places(frame, "MRModifierSequence"):
+            for value in (place.get("InversionTimes"), place.get("InversionTime")):
+                found += value if isinstance(value, list | MultiValue) else [value]
+        numbers = [number for number in map(_number, found) if np.isfinite(number)]
+        return min(numbers, default=np.nan)
+
+    def _word(self, frame: int, group: str, name: str) -> str:
+        return next(iter(self._words(frame, group, name)), "")
 
     def _words(self, frame: int, group: str, *names: str) -> tuple[str, ...]:
         for place in self._places(frame, group):

@@ -7,7 +7,7 @@ copied, and nothing of a header but its geometry is written.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +60,8 @@ def import_own(profile: Profile, folder: Path) -> None:
         ``profile.cohort.thigh_source`` is the author's folder: ``cases.csv`` and, for each
         case, a folder of its name with DICOM or NIfTI files.
     folder : Path
-        ``results/<profile>/cohort/thigh``. ``cases.csv``, ``slices.csv``, ``set_aside.csv`` and
-        ``cohort.json`` are written here.
+        ``results/<profile>/cohort/thigh``. ``cases.csv``, ``slices.csv``, ``set_aside.csv``,
+        ``notes.csv`` (what was taken for granted) and ``cohort.json`` are written here.
 
     Raises
     ------
@@ -69,11 +69,13 @@ def import_own(profile: Profile, folder: Path) -> None:
         Listing every problem of the table and, when nothing usable is left in a set and class,
         everything that was set aside.
     """
-    found = survey(profile)
+    found = survey(profile, say=print)
     cohort.stop_at(found.problems, str(found.source), set_aside=_lines(found.set_aside))
     cases = found.cases[found.cases.case_id.isin(found.slices.case_id)]
     with paths.atomic_path(folder / "set_aside.csv") as temporary:
         found.set_aside.to_csv(temporary, index=False)
+    with paths.atomic_path(folder / "notes.csv") as temporary:
+        pd.DataFrame({"note": found.notes}).to_csv(temporary, index=False)
     cohort.write_tables(folder, cases, found.slices, {"synthetic": False})
 
 
@@ -96,13 +98,15 @@ def read_set_aside(folder: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"case_id": str})
 
 
-def survey(profile: Profile) -> Survey:
+def survey(profile: Profile, *, say: Callable[[str], None] | None = None) -> Survey:
     """Look at everything an author's thigh folder holds, and write nothing.
 
     Parameters
     ----------
     profile : Profile
         As for :func:`import_own`.
+    say : callable, optional
+        Takes one line of progress after each case.
 
     Returns
     -------
@@ -122,12 +126,12 @@ def survey(profile: Profile) -> Survey:
     cases = cohort.read_table(source / "cases.csv", text=["case_id"])
     problems = [f"cases.csv: {text}" for text in cohort.table_problems(cases, CASES)]
     codes = list(cases["case_id"].dropna().unique()) if "case_id" in cases else []
-    wrong = [code for code in codes if Path(code).name != code]
+    wrong = [code for code in codes if code.startswith(".") or "/" in code or "\\" in code]
     problems += [f"cases.csv: case_id {code!r} cannot be a folder's name" for code in wrong]
     codes = [code for code in codes if code not in wrong]
-    rows, aside, notes = _looked_at(source, codes)
+    rows, aside, notes = _looked_at(source, codes, say)
     slices = pd.DataFrame(rows, columns=[*cohort.SLICES.columns, "digest"])
-    slices, copies = _without_copies(slices)
+    slices, copies = _without_copies(slices, source)
     aside = pd.DataFrame([*aside, *copies], columns=SET_ASIDE)
     lost = [code for code in codes if code not in set(slices.case_id)]
     aside = pd.concat([aside, _lost_cases(lost, aside, source)], ignore_index=True)
@@ -165,7 +169,8 @@ def report(found: Survey) -> str:
     for code in codes:
         own = found.slices[found.slices.case_id == code]
         out = aside[(aside.case_id == code) & (aside.step != "case")]
-        files = pd.concat([own.file, out.file]).nunique()
+        given = [_named(name, found.source) for name in own.file]
+        files = len({*given, *out.file})
         lines.append(
             f"  {code}: {_many(files, 'file')}, {_many(len(own), 'slice')} admitted, "
             f"{len(out)} set aside"
@@ -183,19 +188,26 @@ def report(found: Survey) -> str:
     return "\n".join(lines)
 
 
-def _looked_at(source: Path, codes: list[str]) -> tuple[list[dict], list[dict], list[str]]:
+def _looked_at(
+    source: Path, codes: list[str], say: Callable[[str], None] | None
+) -> tuple[list[dict], list[dict], list[str]]:
     """Return the admitted slices with a digest of their pixels, what is set aside, and notes."""
     rows: list[dict] = []
     aside: list[dict] = []
     notes: list[str] = []
-    for code in codes:
+    for done, code in enumerate(codes, start=1):
         number = 0
         unplaced = 0
         for path in paths.files_below(source / code):
             for frame, position, image, out in _judged(path):
                 if out:
                     aside.append(
-                        {"case_id": code, "file": str(path.absolute()), "frame": frame, **out}
+                        {
+                            "case_id": code,
+                            "file": _named(path.absolute(), source),
+                            "frame": frame,
+                            **out,
+                        }
                     )
                 else:
                     rows.append(
@@ -212,6 +224,8 @@ def _looked_at(source: Path, codes: list[str]) -> tuple[list[dict], list[dict], 
                 # Counted within the case, set aside or not: neither a file more in another
                 # case nor another verdict renames a slice.
                 number += 1
+        if say is not None:
+            say(f"case {done} of {len(codes)} read: {_many(number, 'slice')}")
         if unplaced:
             slices = _many(unplaced, "slice")
             notes.append(
@@ -242,7 +256,12 @@ def _out(step: str, reason: str, remedy: str) -> dict:
     return {"step": step, "reason": reason, "remedy": remedy}
 
 
-def _without_copies(slices: pd.DataFrame) -> tuple[pd.DataFrame, list[dict]]:
+def _named(path: str | Path, source: Path) -> str:
+    """Return a file's name from the author's folder on; where that is stays out."""
+    return Path(path).relative_to(source.absolute()).as_posix()
+
+
+def _without_copies(slices: pd.DataFrame, source: Path) -> tuple[pd.DataFrame, list[dict]]:
     """Set a picture's second copy aside; all of them where they belong to several cases."""
     people = slices.groupby("digest").case_id.transform("nunique")
     again = slices.duplicated("digest")
@@ -257,7 +276,7 @@ def _without_copies(slices: pd.DataFrame) -> tuple[pd.DataFrame, list[dict]]:
             text = f"holds the same picture as {Path(same.file.iloc[0]).name}"
             remedy = "Nothing: the first copy is used."
         aside.append(
-            {"case_id": row.case_id, "file": row.file, "frame": row.frame}
+            {"case_id": row.case_id, "file": _named(row.file, source), "frame": row.frame}
             | _out("copy", f"{Path(row.file).name} {text}", remedy)
         )
     return slices[(people <= 1) & ~again], aside
