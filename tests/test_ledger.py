@@ -94,6 +94,17 @@ def test_which_claims_are_not_plain(verdict, ids):
     )
 
 
+def test_derived_numbers_and_sums_are_counted_apart(rows):
+    apart = ledger.counts_apart(list(rows.values()))
+    derived = [row for row in rows.values() if row.claim.derived]
+    assert derived and sum(n for _, _, n in apart.values()) == len(derived)
+    printed, sums, _ = apart[EXACT]
+    assert 0 < sums < printed
+    assert ledger.ADDS_UP in rows["P1-01"].remark and ledger.ADDS_UP not in rows["P1-18"].remark
+    shown = ledger_page.summary(list(rows.values()))
+    assert f"<strong>{printed}</strong>" in shown and f"{sums} of them only add up" in shown
+
+
 def test_all_fifteen_intervals_of_table_1(rows):
     for number in range(17, 37):
         row = rows[f"P1-{number}"]
@@ -332,8 +343,12 @@ def test_all_twenty_findings_with_their_claims(printed):
     texts = {finding.id: finding.evidence for finding in found}
     assert "42 image counts" in texts["A3-01"] and "2 × 10⁻¹³" in texts["A3-01"]
     assert "5 of 5" in texts["A3-03"] and "none" in texts["A3-03"]
-    for part in ("17 of 31", "7.3", "9 × 10⁻⁵", "23 of 174", "41.1", "1.6 × 10⁻⁵", "7 × 10⁻⁸"):
+    # All two-sided, as in notebook 1; the one-sided p of 23 of 174 would be 1.6 × 10⁻⁵.
+    for part in ("17 of 31", "7.3", "9 × 10⁻⁵", "23 of 174", "41.1", "p = 3 × 10⁻⁵"):
         assert part in texts["A3-04"], part
+    for part in ("p = 7 × 10⁻⁸", "24 of 57", "p = 7 × 10⁻⁴"):
+        assert part in texts["A3-04"], part
+    assert "none of the 8 usual" in {f.id: f.finding for f in found}["A3-05"]
     assert "94.6" in texts["A3-08"] and "82.7" in texts["A3-08"]
 
 

@@ -41,6 +41,12 @@ NOT_RUN = "not run yet"
 #: In the order of the page.
 VERDICTS = (EXACT, REMARK, CONTRADICTED, CONTRADICTED_IF, NOT_CHECKABLE, TESTED)
 
+#: Remark of a number that only agrees with others of the same table or sentence.
+ADDS_UP = "Adds up with other printed numbers; that checks the print, not the study."
+
+#: Recomputations that only add and subtract printed numbers.
+_SUMS = {"table_2", "table_2_sums", "total", "complement"}
+
 #: What a run can turn the expected "tested on phantom" into, without a change of verdict.
 _TESTED_SOMEHOW = {TESTED, TESTED_OWN, NOT_RUN}
 
@@ -154,6 +160,30 @@ def counts(rows: list[Row]) -> dict[str, int]:
     return {verdict: found[verdict] for verdict in order if found[verdict]}
 
 
+def counts_apart(rows: list[Row]) -> dict[str, tuple[int, int, int]]:
+    """Count the rows of each verdict that are printed, of these sums, and that are derived.
+
+    Returns
+    -------
+    dict of str to tuple of int
+        Printed, of these those that only add up (:data:`ADDS_UP`), and derived ones, which the
+        source does not print.
+
+    Examples
+    --------
+    >>> rows = build()
+    >>> sum(printed + derived for printed, _, derived in counts_apart(rows).values()) == len(rows)
+    True
+    """
+    found = {}
+    for verdict in counts(rows):
+        own = [row for row in rows if row.verdict == verdict]
+        printed = [row for row in own if not row.claim.derived]
+        sums = sum(ADDS_UP in row.remark for row in printed)
+        found[verdict] = (len(printed), sums, len(own) - len(printed))
+    return found
+
+
 def numbers_of(folder: Path) -> dict[str, dict] | None:
     """Return a run's numbers by key, or None when there is no run.
 
@@ -233,7 +263,10 @@ def report(profile: str) -> tuple[list[str], list[str]]:
         One line a verdict, and one sentence for each row that changed.
     """
     rows = build(numbers=numbers_of(paths.results(profile)))
-    lines = [f"{number:4d}  {verdict}" for verdict, number in counts(rows).items()]
+    lines = [
+        f"{printed:4d}  {verdict}{f', and {derived} derived here' if derived else ''}"
+        for verdict, (printed, _, derived) in counts_apart(rows).items()
+    ]
     return lines, changed(rows, expected())
 
 
@@ -285,8 +318,10 @@ def _row(claim: Claim, printed: Mapping[str, Claim], numbers: Mapping[str, dict]
     reading = _best(claim, outcome)
     verdict = _verdict(claim, outcome, reading, measured, has_run=numbers is not None)
     condition = reading.condition if reading and verdict == REMARK else ""
+    sums = verdict == EXACT and not claim.derived and (claim.recompute or {}).get("by") in _SUMS
     notes = [
         f"Only {condition}." if condition else "",
+        ADDS_UP if sums else "",
         filled(claim.remark, outcome.facts, of=claim.id),
     ]
     return Row(claim, outcome, reading, measured, verdict, " ".join(filter(None, notes)))

@@ -85,7 +85,7 @@ def findings_table(found: Iterable[Finding]) -> str:
 
 
 def summary(rows: list[Row]) -> str:
-    """Return how many claims have each verdict, as a list.
+    """Return how many claims have each verdict, as a list; derived ones are counted apart.
 
     Examples
     --------
@@ -103,8 +103,9 @@ def summary(rows: list[Row]) -> str:
         ledger.NOT_RUN: "nothing printed decides it; the run will have a number for it",
     }
     items = [
-        f"<li>{_verdict(verdict)} <strong>{number}</strong> {meanings[verdict]}</li>"
-        for verdict, number in ledger.counts(rows).items()
+        f"<li>{_verdict(verdict)} <strong>{printed}</strong> {meanings[verdict]}"
+        f"{_apart(sums, derived)}</li>"
+        for verdict, (printed, sums, derived) in ledger.counts_apart(rows).items()
     ]
     return f'<ul class="ledger-summary">{"".join(items)}</ul>'
 
@@ -155,6 +156,13 @@ def csv_rows(rows: Iterable[Row]) -> Iterable[tuple[str, ...]]:
             *(row.verdict, row.remark, " ".join(claim.findings)),
         ]
         yield tuple("" if value is None else str(value) for value in values)
+
+
+def _apart(sums: int, derived: int) -> str:
+    parts = [f"{sums} of them only add up" if sums else ""]
+    parts += [f"beside them {derived} that are not printed but derived here" if derived else ""]
+    found = "; ".join(filter(None, parts))
+    return f" ({found})" if found else ""
 
 
 def _claim_row(row: Row, shown: Mapping[str, str], link: Linker) -> str:
