@@ -25,7 +25,12 @@
   };
   // A link to a claim must not lead to a hidden row.
   const reveal = () => {
-    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    let row = null;
+    try {
+      row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    } catch {
+      return; // an address with a stray per cent sign leads to no row
+    }
     if (row && row.hidden) {
       clear();
       row.scrollIntoView();
@@ -36,5 +41,6 @@
   document.getElementById("ledger-clear").addEventListener("click", clear);
   addEventListener("hashchange", reveal);
   form.hidden = false;
-  apply();
+  apply(); // a browser may have kept what was typed before
+  reveal();
 })();

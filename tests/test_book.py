@@ -438,10 +438,13 @@ def test_the_threshold_can_be_moved_by_keys(browser, threshold_page):
         page.keyboard.press("End")
         assert outcome.inner_text().startswith("left out") and not frame.is_visible()
         assert mask.get_attribute("href") != before
-        assert slider.get_attribute("aria-valuetext") == page.locator("output").inner_text()
+        live = page.locator("[role=status], [aria-live], output")
+        assert live.count() == 1 and "in 0 of 2 slices" in live.inner_text()
+        assert slider.get_attribute("aria-valuetext") == page.locator(".chosen").inner_text()
         page.get_by_role("button").click()
-        assert page.locator("output").inner_text() == "Otsu's" and frame.is_visible()
+        assert page.locator(".chosen").inner_text() == "Otsu's" and frame.is_visible()
         assert mask.get_attribute("href") == before
+        assert live.inner_text() == "At Otsu's two legs are found in 2 of 2 slices."
         assert visit.complaints == []
         assert all(re.match("file:|data:", url) for url in visit.requests)
 

@@ -150,6 +150,26 @@ def test_a_link_to_a_hidden_claim_shows_it(visit):
     page.locator("#P1-17").wait_for(state="visible")
 
 
+def test_a_link_that_is_followed_from_elsewhere_finds_its_claim(visit):
+    page = visit()
+    address = page.url.split("#")[0]
+    page.goto("about:blank")
+    # What a browser puts back into the form after a page is left and opened again.
+    page.add_init_script(
+        "document.addEventListener('readystatechange', () => {"
+        "const box = document.getElementById('ledger-text'); if (box) box.value = 'zzz'; });"
+    )
+    page.goto(f"{address}#P1-17")
+    page.locator("#P1-17").wait_for(state="visible")
+
+
+def test_an_address_that_cannot_be_decoded_is_no_error(visit):
+    page = visit()
+    page.evaluate("location.hash = '#100%'")
+    page.wait_for_function("location.hash === '#100%'")
+    assert len(ids(page)) == len(everything())
+
+
 def test_without_scripts_the_table_is_whole_and_plain(visit):
     page = visit(script=False)
     assert page.locator("#ledger-claims tbody tr").count() == len(everything())

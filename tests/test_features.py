@@ -212,6 +212,32 @@ def test_a_smaller_cohort_leaves_no_old_shards(folder):
     assert shard_files(folder) == ["00000.json", "00000.npy"]
 
 
+@pytest.mark.parametrize("changed", ["networks", "pooled", "network_input", "_Shards", "versions"])
+def test_other_code_or_another_tensorflow_makes_other_features(folder, monkeypatch, changed):
+    weights = networks.choose_weights(["random"], "VGG19", seed=1)
+    rows = features.included(folder / "images.csv")
+
+    def mark():
+        return features.fingerprint("VGG19", weights, rows, folder, input_pixels=PIXELS)
+
+    before = mark()
+    assert mark() == before
+    if changed == "versions":
+        monkeypatch.setattr(features, "_versions", lambda: (networks.keras.__version__, "0.0"))
+    else:
+        source, part = features.inspect.getsource, getattr(features, changed)
+        monkeypatch.setattr(
+            features.inspect, "getsource", lambda of: source(of) + "#" * (of is part)
+        )
+    assert mark() != before
+
+
+def test_a_folder_beside_the_shards_is_left_alone(folder):
+    (folder / "features" / "VGG19" / "notes").mkdir(parents=True)
+    extracted(folder)
+    assert (folder / "features" / "VGG19" / "notes").is_dir()
+
+
 def test_a_wrong_file_as_weights_leaves_nothing_behind(folder, tmp_path):
     (tmp_path / networks.NETWORKS["VGG19"].weights_file).write_bytes(b"not an HDF5 file")
     weights = networks.choose_weights([f"local:{tmp_path}"], "VGG19")

@@ -29,10 +29,30 @@ def chromium():
         running.close()
 
 
-def opened(chromium, *, scripts=True):
+def opened(chromium, *, scripts=True, table=TABLE):
     page = chromium.new_context(java_script_enabled=scripts).new_page()
-    page.set_content(f"<script>{SCRIPT}</script>{TABLE}")
+    page.set_content(f"<script>{SCRIPT}</script>{table}")
     return page
+
+
+@pytest.mark.parametrize(
+    ("printed", "ascending"),
+    [
+        (["0.02", "3e-05", "< 0.001", "1e-3"], ["3e-05", "< 0.001", "1e-3", "0.02"]),
+        (
+            ["12 %", "1,200", "9.5 (8 to 11)", "−2 % (−3 to 1)"],
+            ["−2 % (−3 to 1)", "9.5 (8 to 11)", "12 %", "1,200"],
+        ),
+        (["2026-11-02", "2026-02-11", "2025-12-31"], ["2025-12-31", "2026-02-11", "2026-11-02"]),
+        (["3 of 10", "12", "20 of 30"], ["12", "20 of 30", "3 of 10"]),
+    ],
+)
+def test_numbers_are_whole_cells_and_all_else_is_text(chromium, printed, ascending):
+    rows = "".join(f"<tr><td>{text.replace('<', '&lt;')}</td></tr>" for text in printed)
+    head = '<table class="sortable"><thead><tr><th>Value</th></tr></thead>'
+    page = opened(chromium, table=f"{head}<tbody>{rows}</tbody></table>")
+    page.get_by_role("button").click()
+    assert first_column(page) == ascending
 
 
 def first_column(page):

@@ -3,9 +3,14 @@
 (function () {
   "use strict";
 
+  // A number, or an estimate with its interval in brackets; "< 0.001" counts as its limit, and
+  // text that only begins with digits, such as a date, is no number.
+  const SIZE = "[+-]?(?:\\d[\\d,]*\\.?\\d*|\\.\\d+)(?:e[+-]?\\d+)?";
+  const NUMBER = new RegExp("^[<>≤≥≈]?\\s*(" + SIZE + ")(?:\\s*%)?(?:\\s*[(\\[].*[)\\]])?$", "i");
+
   function number(text) {
-    const found = text.replace(/\u2212/g, "-").match(/^[+-]?[\d,]*\.?\d+/);
-    return found ? parseFloat(found[0].replace(/,/g, "")) : NaN;
+    const found = text.replace(/\u2212/g, "-").match(NUMBER);
+    return found ? parseFloat(found[1].replace(/,/g, "")) : NaN;
   }
 
   // Numbers by size, text by the alphabet, cells without a value last in either direction.

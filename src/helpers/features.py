@@ -13,6 +13,7 @@ import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -378,7 +379,7 @@ class _Shards:
         """Remove shards of a larger cohort, and what a kill has left half-written."""
         expected = {f"{number:05d}" for number in range(len(self.parts))}
         for file in self.place.iterdir():
-            if file.stem not in expected:
+            if file.is_file() and file.stem not in expected:
                 file.unlink()
 
 
@@ -432,16 +433,21 @@ def fingerprint(
     str
         SHA-256, hexadecimal.
     """
-    code = [inspect.getsource(part) for part in (images, network_input, networks.preprocess)]
+    made_by = (images, networks, network_input, pooled, _Shards)
+    code = [inspect.getsource(part) for part in made_by]
     columns = ["image_id", "file", "frame", "row0", "col0", "row1", "col1", "mirrored"]
     content = [_of_image(folder / file) for file in rows["file"].unique()]
     parts = [
-        [name, weights.identity, input_pixels, keras.__version__],
+        [name, weights.identity, input_pixels, *_versions()],
         rows.reindex(columns=columns).astype(str).to_numpy().tolist(),
         content,
         code,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _versions() -> tuple[str, str]:
+    return keras.__version__, version("tensorflow")
 
 
 def _sha256(file: Path) -> str:

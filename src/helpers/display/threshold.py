@@ -49,12 +49,14 @@ _SCRIPT = """
   if (!root || root.dataset.ready) { return; }
   root.dataset.ready = "yes";
   var data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
-  var slider = root.querySelector("input"), said = root.querySelector("output");
+  var slider = root.querySelector("input"), chosen = root.querySelector(".chosen");
+  var status = root.querySelector("[role=status]");
   var panels = root.querySelectorAll("figure");
   function show() {
     var at = Number(slider.value);
-    said.textContent = data.texts[at];
+    chosen.textContent = data.texts[at];
     slider.setAttribute("aria-valuetext", data.texts[at]);
+    status.textContent = data.said[at];
     data.slices.forEach(function (states, number) {
       var state = states[at], panel = panels[number];
       panel.querySelector(".mask").setAttribute("href", "data:image/png;base64," + state.mask);
@@ -104,6 +106,9 @@ def widget(
         [_state(one, rows) for one in several] for several, rows in zip(found, windows, strict=True)
     ]
     data = {"texts": [_words(factor) for factor in factors], "otsu": otsu, "slices": states}
+    data["said"] = [
+        _said(data["texts"][at], [own[at] for own in states]) for at in range(len(factors))
+    ]
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
     name = f"roi-threshold-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     panels = "".join(
@@ -115,10 +120,12 @@ def widget(
     return (
         f'<div class="roi-threshold" id="{name}"><style>{_STYLE}</style>'
         f'<div class="controls" hidden><label for="{name}-slider">'
-        f"Threshold</label>: <output>{data['texts'][otsu]}</output>"
+        f'Threshold</label>: <span class="chosen">{data["texts"][otsu]}</span>'
         f'<input type="range" id="{name}-slider" min="0" max="{len(factors) - 1}" step="1" '
         f'value="{otsu}">'
-        '<button type="button">Back to Otsu\'s threshold</button></div>'
+        '<button type="button">Back to Otsu\'s threshold</button>'
+        # The one live region: four captions that change at once would talk over each other.
+        f'<p role="status">{data["said"][otsu]}</p></div>'
         f'<div class="panels">{panels}</div>'
         "<noscript><p>Without scripts the slices are shown at Otsu's threshold.</p></noscript>"
         f'<script type="application/json">{text}</script>'
@@ -128,6 +135,11 @@ def widget(
 
 def _words(factor: float) -> str:
     return "Otsu's" if np.isclose(factor, 1) else f"{factor:.2f} times Otsu's"
+
+
+def _said(threshold: str, states: list[dict]) -> str:
+    both = sum(bool(state["boxes"]) for state in states)
+    return f"At {threshold} two legs are found in {both} of {len(states)} slices."
 
 
 def _rows(located: Located) -> tuple[int, int]:
@@ -179,7 +191,7 @@ def _panel(
         f'<image {place} href="data:image/jpeg;base64,{jpeg}"/>'
         f'<image class="mask" {place} href="data:image/png;base64,{state["mask"]}"/>{frames}'
         f"</g></svg><figcaption><strong>{html.escape(title)}</strong>: "
-        f'<span class="outcome" aria-live="polite">{html.escape(state["outcome"])}</span>'
+        f'<span class="outcome">{html.escape(state["outcome"])}</span>'
         "</figcaption></figure>"
     )
 
