@@ -1,5 +1,6 @@
 """Reading brains: orientation, voxel size, scale, and messages an author can act on."""
 
+import errno
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -140,6 +141,15 @@ def test_own_scans_that_cannot_be_used_are_all_named(tmp_path):
 def test_a_folder_without_a_table_is_answered_with_what_it_must_hold(tmp_path):
     with pytest.raises(brain.UnusableBrains, match="subject_id, group, sex"):
         own(tmp_path, tmp_path)
+
+
+def test_a_failure_of_the_machine_is_not_laid_on_a_brain(tmp_path, monkeypatch):
+    def failing(path):
+        raise OSError(errno.EIO, "disk")
+
+    monkeypatch.setattr(brain.nib, "load", failing)
+    with pytest.raises(OSError, match="disk"):
+        brain._problem(tmp_path / "a.nii.gz")
 
 
 @needs_real_heads

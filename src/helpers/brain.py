@@ -444,7 +444,10 @@ def _loaded(path: Path) -> nib.Nifti1Image:
     try:
         image = nib.as_closest_canonical(nib.load(path))
     except images.BROKEN as error:
-        raise UnusableBrains(f"{path.name}: not readable as NIfTI ({error}).") from error
+        if images.passing(error):
+            raise
+        kind = type(error).__name__
+        raise UnusableBrains(f"{path.name}: not readable as NIfTI ({kind}).") from error
     if len(image.shape) == 4 and image.shape[3] == 1:
         image = nib.funcs.four_to_three(image)[0]
     if len(image.shape) != 3 or min(image.shape) < 8:
@@ -461,7 +464,9 @@ def _problem(path: Path) -> str | None:
     except UnusableBrains as error:
         return str(error)
     except images.BROKEN as error:
-        return f"{path.name}: not readable to its end ({error})."
+        if images.passing(error):
+            raise
+        return f"{path.name}: not readable to its end ({type(error).__name__})."
     if not np.isfinite(values).all() or np.ptp(values) == 0:
         return f"{path.name}: its intensities are all alike or not finite."
     return None

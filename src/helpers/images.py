@@ -406,14 +406,29 @@ def _reading(path: Path, trouble: str) -> Iterator[None]:
     except UnreadableImage:
         raise
     except BROKEN as error:
-        if _passing(error):
+        if passing(error):
             error.add_note(f"This came up while {path} was read.")
             raise
         raise UnreadableImage(f"{path.name} {trouble}: {_cause(error)}") from error
 
 
-def _passing(error: Exception) -> bool:
-    """Return whether the machine failed and not the file, so that nothing is said of the file."""
+def passing(error: Exception) -> bool:
+    """Return whether the machine failed and not the file, so that nothing is said of the file.
+
+    Parameters
+    ----------
+    error : Exception
+        What reading the file raised.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> passing(MemoryError()), passing(OSError("Not a gzipped file"))
+    (True, False)
+    """
     if isinstance(error, OSError):
         return error.errno is not None and error.errno not in OF_THE_FILE
     return isinstance(error, MemoryError)
