@@ -160,6 +160,25 @@ def test_numbers_are_those_of_pythons_functions(page, sources, source, index, pe
     assert f"{counts.tp + counts.fp} are called positive" in part(root, "summary").inner_text()
 
 
+@pytest.mark.parametrize("missing", ["sensitivity", "specificity"])
+def test_what_is_not_known_is_called_undefined(browser, sources, tmp_path, missing):
+    points = sources[0].points.query("setting == 0").copy()
+    points.loc[points["measure"] == missing, ["estimate", "low", "high"]] = np.nan
+    source = explorer.Source("x", "recomputed", points, "Likeness", ("none",), 0.0, {}, "A note.")
+    (tmp_path / "page.html").write_text(explorer.fragment([source], key="c"), encoding="utf-8")
+    context = browser.new_context()
+    opened, complaints = context.new_page(), []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.goto((tmp_path / "page.html").as_uri())
+    root = opened.locator(".explorer")
+    assert "Undefined" in part(root, "summary").inner_text()
+    for name in Counts._fields:
+        assert part(root, f"count-{name}").inner_text() == "undefined"
+        assert not part(root, f"people-{name}").get_attribute("d")
+    assert "NaN" not in root.inner_text() and complaints == []
+    context.close()
+
+
 def test_two_on_a_page_do_not_disturb_each_other(page):
     first, second = page.locator(".explorer").all()
     before = shown(second)

@@ -41,6 +41,7 @@
 
   function perThousand(source, index, prevalence) {
     const [se] = source.rows.sensitivity[index], [sp] = source.rows.specificity[index];
+    if (se === null || sp === null) return null;
     const ill = round(1000 * prevalence);
     const tp = round(ill * se), tn = round((1000 - ill) * sp);
     return { tp: tp, fn: ill - tp, fp: 1000 - ill - tn, tn: tn };
@@ -70,12 +71,12 @@
     let position = 0;
     for (const name of ["tp", "fn", "fp", "tn"]) {
       let path = "";
-      for (let i = 0; i < counts[name]; i += 1, position += 1) {
+      for (let i = 0; counts && i < counts[name]; i += 1, position += 1) {
         const x = 10 * (position % 50) + 1.8, y = 10 * Math.floor(position / 50) + 5;
         path += "M" + x.toFixed(1) + " " + y + "a3.2 3.2 0 1 0 6.4 0a3.2 3.2 0 1 0 -6.4 0";
       }
       find("people-" + name).setAttribute("d", path);
-      find("count-" + name).textContent = counts[name].toLocaleString("en-US");
+      find("count-" + name).textContent = counts ? counts[name].toLocaleString("en-US") : "undefined";
     }
   }
 
@@ -99,6 +100,10 @@
     const counts = perThousand(source, index, prevalence);
     drawPeople(counts);
     drawTable(measured(source, index, prevalence));
+    if (!counts) {
+      find("summary").textContent = "Undefined: sensitivity or specificity is not known here.";
+      return;
+    }
     const called = counts.tp + counts.fp;
     find("summary").textContent = "Of 1,000 people, " + (counts.tp + counts.fn) + " are ill. " + called +
       " are called positive, " + counts.tp + " of them rightly; " + counts.fn + " who are ill are missed.";
