@@ -243,7 +243,9 @@ def test_separable_legs_are_found_and_the_others_left_out(results, located):
     assert free.included.mean() >= 0.95
     assert pressed.included.mean() <= 0.1
     assert free.overlap.median() > 0.95 and free.overlap.min() > 0.85
-    assert (free.covered >= 0.99).mean() > 0.95
+    # At this matrix a pixel is 1 to 2 mm, and one row of them is 1 % of a leg; the aim of 99 %
+    # is scored on full-size slices (benchmarks/roi_against_truth.py).
+    assert free.covered.min() > 0.98
 
 
 def test_a_margin_is_added_around_the_rectangle():
