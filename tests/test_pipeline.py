@@ -117,7 +117,8 @@ def _command(repository, *arguments, **environment):
 
 def _make(repository, **environment):
     process = _command(repository, "make", **environment)
-    return process.returncode, _output_of(process, 900)
+    output = _output_of(process, 900)
+    return process.returncode, output
 
 
 def _output_of(process, seconds):
