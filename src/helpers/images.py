@@ -151,6 +151,57 @@ class SliceImage:
     facts: Facts = Facts()
 
 
+@dataclass(frozen=True)
+class Plane:
+    """One DICOM slice where it lies in the patient, neither turned nor exchanged.
+
+    Attributes
+    ----------
+    pixels : ndarray of float, shape (rows, columns)
+        Rescaled; MONOCHROME1 inverted.
+    corner_mm : ndarray, shape (3,)
+        Centre of the first pixel, towards left, back and head.
+    directions : ndarray, shape (2, 3)
+        Along a row and along a column.
+    spacing_mm : tuple of float
+        Between rows and between columns.
+    facts : Facts
+        What the file says of it.
+    series : str
+        To tell series apart, and for nothing else: it identifies an examination.
+    """
+
+    pixels: np.ndarray
+    corner_mm: np.ndarray
+    directions: np.ndarray
+    spacing_mm: tuple[float, float]
+    facts: Facts
+    series: str
+
+
+def read_planes(file: str | Path) -> list[Plane]:
+    """Read the slices of a DICOM file with their places in space.
+
+    Parameters
+    ----------
+    file : str or Path
+        DICOM, single or multi-frame.
+
+    Returns
+    -------
+    list of Plane
+        One a frame.
+
+    Raises
+    ------
+    UnreadableImage
+        When a frame gives no pixels or does not state position, orientation and spacing
+        (PS3.3 C.7.6.2).
+    """
+    source = _Dicom(present(file))
+    return [source.plane(frame) for frame in range(source.frames)]
+
+
 def read_slice(file: str | Path, frame: int = 0) -> SliceImage:
     """Read one slice.
 
@@ -272,7 +323,7 @@ def stored_pixels(file: str | Path) -> np.ndarray:
     UnreadableImage
         When the file gives no pixels.
     """
-    source = _Dicom(_present(file))
+    source = _Dicom(present(file))
     return np.stack([source.stored(frame) for frame in range(source.frames)])
 
 
@@ -375,9 +426,25 @@ def crops(legs: pd.DataFrame, *, folder: str | Path, size: int) -> list[np.ndarr
     return cut
 
 
-def _present(file: str | Path) -> Path:
+def present(file: str | Path) -> Path:
+    """Return a file's path when it can be looked into.
+
+    Parameters
+    ----------
+    file : str or Path
+        Any file.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UnreadableImage
+        When there is none, or it is a folder, a pipe or empty.
+    """
     path = Path(file)
-    with _reading(path, "cannot be opened"):
+    with reading(path, "cannot be opened"):
         if path.is_dir():
             raise UnreadableImage(f"{path.name} is a folder", REMOVE)
         if not path.exists():
@@ -390,15 +457,32 @@ def _present(file: str | Path) -> Path:
 
 
 def _opened(file: str | Path, *, whole: bool = False) -> "_Nifti | _Dicom":
-    path = _present(file)
+    path = present(file)
     if path.name.lower().endswith((".nii", ".nii.gz")):
         return _Nifti(path, whole=whole)
     return _Dicom(path)
 
 
 @contextmanager
-def _reading(path: Path, trouble: str) -> Iterator[None]:
-    """Turn whatever a damaged file makes a library raise into one sentence that names it."""
+def reading(path: Path, trouble: str) -> Iterator[None]:
+    """Turn whatever a damaged file makes a library raise into one sentence that names it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    trouble : str
+        What to say of it, to follow its name.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    UnreadableImage
+        In place of a library's error; a failure of the machine passes as it is.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -461,7 +545,7 @@ class _Nifti(_Source):
 
     def __init__(self, path: Path, *, whole: bool = False) -> None:
         self.path = path
-        with _reading(path, "is not readable NIfTI"):
+        with reading(path, "is not readable NIfTI"):
             image = nib.load(path)
             self._affine, shape = image.affine, image.shape
             if image.dataobj.dtype.kind not in "iuf":
@@ -497,7 +581,7 @@ class _Nifti(_Source):
 
     def read(self, frame: int) -> SliceImage:
         across, along, _ = self._axes
-        with _reading(self.path, "is not readable NIfTI"):
+        with reading(self.path, "is not readable NIfTI"):
             pixels = self._plane(frame)
         # Rows run to the back and columns to the patient's left.
         pixels = pixels.T if across < along else pixels
@@ -551,7 +635,7 @@ class _Dicom(_Source):
             raise UnreadableImage(f"{path.name} gives no pixels: it is damaged or cut short")
         if "Rows" not in self.header:
             raise UnreadableImage(f"{path.name} is DICOM without an image", REMOVE)
-        with _reading(path, "has a damaged header"):
+        with reading(path, "has a damaged header"):
             self.frames = max(1, int(self.header.get("NumberOfFrames") or 1))
             if self.frames > path.stat().st_size:
                 raise UnreadableImage(f"{path.name} is too short for its {self.frames} frames")
@@ -564,7 +648,7 @@ class _Dicom(_Source):
                 self.header.PixelRepresentation = 0
 
     def position(self, frame: int) -> float:
-        with _reading(self.path, "has a damaged header"):
+        with reading(self.path, "has a damaged header"):
             place = self._numbers(frame, "PlanePositionSequence", "ImagePositionPatient", 3)
             if place is not None:
                 return place[2]
@@ -573,7 +657,7 @@ class _Dicom(_Source):
     def stored(self, frame: int) -> np.ndarray:
         if not any(name in self.header for name in PIXELS):
             raise UnreadableImage(f"{self.path.name} gives no pixels: it has no Pixel Data")
-        with _reading(self.path, "gives no pixels"):
+        with reading(self.path, "gives no pixels"):
             syntax = UID(self.header.file_meta.TransferSyntaxUID)
             if not _decodes(syntax):
                 raise UnreadableImage(
@@ -583,19 +667,38 @@ class _Dicom(_Source):
             return pixel_array(self.header, index=frame, raw=True)
 
     def read(self, frame: int) -> SliceImage:
+        pixels = self._grey(frame)
+        with reading(self.path, "has a damaged header"):
+            spacing, facts = self._facts(frame)
+            pixels, spacing, facts = _displayed(pixels, spacing, facts, self._directions(frame))
+        return SliceImage(pixels, spacing, facts)
+
+    def plane(self, frame: int) -> Plane:
+        pixels = self._grey(frame)
+        with reading(self.path, "has a damaged header"):
+            corner = self._numbers(frame, "PlanePositionSequence", "ImagePositionPatient", 3)
+            directions = self._directions(frame, letters=False)
+            spacing, facts = self._facts(frame)
+            if corner is None or directions is None or not facts.spacing_stated:
+                raise UnreadableImage(
+                    f"{self.path.name} does not state where its slice lies in the patient "
+                    "(position, orientation and pixel spacing)"
+                )
+            series = str(self.header.get("SeriesInstanceUID") or "")
+        return Plane(pixels, np.array(corner), directions, spacing, facts, series)
+
+    def _grey(self, frame: int) -> np.ndarray:
         stored = self.stored(frame)
         if stored.ndim != 2:
             raise UnreadableImage(f"{self.path.name} holds colour; expected grey values", REMOVE)
-        with _reading(self.path, "has a damaged header"):
+        with reading(self.path, "has a damaged header"):
             pixels = self._rescaled(stored, frame)
             if self.header.PhotometricInterpretation == "MONOCHROME1":
                 pixels = pixels.max() - pixels
             padded = _padding(stored, self.header) | ~np.isfinite(pixels)
             if padded.any() and not padded.all():
                 pixels[padded] = pixels[~padded].min()
-            spacing, facts = self._facts(frame)
-            pixels, spacing, facts = _displayed(pixels, spacing, facts, self._directions(frame))
-        return SliceImage(pixels, spacing, facts)
+        return pixels
 
     def _rescaled(self, stored: np.ndarray, frame: int) -> np.ndarray:
         """Apply Modality LUT or Rescale Slope and Intercept, a frame's own first."""
@@ -641,13 +744,13 @@ class _Dicom(_Source):
         )
         return (found if stated else (1.0, 1.0)), facts
 
-    def _directions(self, frame: int) -> np.ndarray | None:
+    def _directions(self, frame: int, *, letters: bool = True) -> np.ndarray | None:
         """Return the patient directions of a row and of a column, PS3.3 C.7.6.2.1.1."""
         name = "ImageOrientationPatient"
         found = self._numbers(frame, "PlaneOrientationSequence", name, 6)
         if found is None:
-            letters = self.header.get("PatientOrientation") or ()
-            first = [str(word)[:1] for word in letters]
+            words = (self.header.get("PatientOrientation") or ()) if letters else ()
+            first = [str(word)[:1] for word in words]
             if len(first) != 2 or not set(first) <= set(DIRECTIONS):
                 return None
             found = (*DIRECTIONS[first[0]], *DIRECTIONS[first[1]])
@@ -705,7 +808,7 @@ class _Dicom(_Source):
 
 
 def _dicom(path: Path) -> Dataset:
-    with _reading(path, "is neither DICOM nor NIfTI (.nii, .nii.gz)"):
+    with reading(path, "is neither DICOM nor NIfTI (.nii, .nii.gz)"):
         try:
             header = pydicom.dcmread(path)
         except InvalidDicomError:
