@@ -132,6 +132,7 @@ def test_shuffled_subjects_keep_counts_and_held_out_labels():
 def test_no_model_input_reads_the_truth(tmp_path, monkeypatch):
     cohort_folder = tmp_path / "cohort" / "brain"
     sizes = {"subject_fraction": 0.01, "brain_voxel_mm": 8.0, "effect_d": 0.5, "exaggerated_d": 2.0}
+    sizes["brain_pose"] = "registered"
     monkeypatch.setattr(phantom, "CALIBRATION_SUBJECTS", 4)
     profile = SimpleNamespace(name="x", seed=1, cohort=SimpleNamespace(**sizes))
     phantom.write_cohort(profile, cohort_folder, processes=1)

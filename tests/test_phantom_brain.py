@@ -8,14 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import brain
+from helpers import brain, paths
 from helpers.phantom import brain as phantom
 from helpers.phantom import brain_head, brain_template
 
 
-def profile(*, seed=2021, fraction=0.03, voxel_mm=8.0):
+def profile(*, seed=2021, fraction=0.03, voxel_mm=8.0, pose="registered"):
     cohort = SimpleNamespace(
-        subject_fraction=fraction, brain_voxel_mm=voxel_mm, effect_d=0.5, exaggerated_d=2.0
+        subject_fraction=fraction,
+        brain_voxel_mm=voxel_mm,
+        brain_pose=pose,
+        effect_d=0.5,
+        exaggerated_d=2.0,
     )
     return SimpleNamespace(name="test", seed=seed, cohort=cohort)
 
@@ -155,3 +159,75 @@ def test_regions_lie_in_the_brain_and_keep_apart():
     assert (template.unit_effect[template.brain == 0] == 0).all()
     for number in range(1, 7):
         assert template.unit_effect[template.region == number].max() > 0.8
+
+
+@pytest.mark.parametrize("pose", ["registered", "as_scanned"])
+def test_heads_lie_as_their_pose_says(pose):
+    wanted = brain_head.Specification().pose(pose)
+    shift, size = [], []
+    for k in range(40):
+        head = _posed(pose, k)
+        where = np.argwhere(head.image > 0) * 8.0
+        shift.append(where.mean(0))
+        size.append(np.cbrt((head.image > 0).sum()))
+    # The warp adds to both, so what is seen may only be larger than what the pose alone gives.
+    assert np.std(shift, axis=0).mean() > 0.7 * wanted.translation_mm
+    assert np.std(size) / np.mean(size) > 0.7 * wanted.size_sd
+    if pose == "registered":
+        assert np.std(shift, axis=0).max() < 1.5
+        assert np.std(size) / np.mean(size) < 0.02
+
+
+def test_registered_heads_say_nothing_of_sex():
+    def volume(pose, sex):
+        return np.mean([(_posed(pose, k, sex).image > 0).sum() for k in range(10)])
+
+    assert volume("registered", "M") == volume("registered", "F")
+    assert volume("as_scanned", "M") > 1.05 * volume("as_scanned", "F")
+
+
+def _posed(pose, k, sex="F"):
+    rng = np.random.default_rng(k)
+    return brain_head.simulate(sex=sex, age_years=50, site=0, voxel_mm=8.0, rng=rng, pose=pose)
+
+
+def test_a_pose_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(KeyError, match=r"'lying'.*registered, as_scanned"):
+        _posed("lying", 0)
+
+
+def test_the_pose_is_in_the_cohorts_hash():
+    one, two = (phantom._about(profile(pose=p)) for p in ("registered", "as_scanned"))
+    assert one["specification_sha256"] != two["specification_sha256"]
+    assert one["phantom_sha256"] == two["phantom_sha256"]
+    assert (one["pose"], two["pose"]) == ("registered", "as_scanned")
+
+
+def test_the_frozen_phantom_changes_only_with_its_version():
+    frozen = json.loads(paths.package_data("brain_frozen.json").read_text())
+    found = (brain_head.Specification().version, phantom.specification_sha256())
+    assert found == (frozen["version"], frozen["specification_sha256"]), (
+        "The phantom's specification changed. Raise its version, say why in "
+        "book/phantom_versions_brain.csv, and renew src/helpers/data/brain_frozen.json."
+    )
+    last = pd.read_csv(paths.root() / "book" / "phantom_versions_brain.csv").iloc[-1]
+    assert int(last.version) == frozen["version"] and last.specification == found[1][:12]
+
+
+def test_the_frozen_phantom_draws_what_it_drew():
+    frozen = json.loads(paths.package_data("brain_frozen.json").read_text())["drawn"]
+    for k, wanted in enumerate(frozen):
+        who = {key: wanted[key] for key in ("pose", "sex", "age_years", "site")}
+        rng = np.random.default_rng([7, k % 2])
+        head = brain_head.simulate(**who, voxel_mm=4.0, rng=rng)
+        inside = head.image > 0
+        found = {
+            "voxels": inside.sum(),
+            "signal": head.image[inside].mean(),
+            "spread": head.image[inside].std(),
+            "effect": head.unit_effect.sum(),
+            "region_voxels": [(head.region == n).sum() for n in range(1, 7)],
+        }
+        # Other processors add in another order: a voxel here and there may differ.
+        for name, value in found.items():
+            assert value == pytest.approx(wanted[name], rel=0.005, abs=1.0), (k, name)

@@ -6,6 +6,7 @@ wrong types silently, hence the strict models here.
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -21,6 +22,9 @@ Count = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=32, le=1024)]
 
 NETWORKS = Literal["VGG19", "ResNet50", "DenseNet201", "DenseNet121", "InceptionV3"]
+
+
+POSES = Literal["registered", "as_scanned"]
 
 
 class InvalidParameters(ValueError):
@@ -44,6 +48,7 @@ class Cohort(_Section):
     brain_source: str = Field(description='"phantom", or the folder of your own brain images')
     subject_fraction: Fraction = Field(description="fraction of the published subjects per cell")
     brain_voxel_mm: float = Field(ge=1, le=8, description="voxel edge, mm")
+    brain_pose: POSES = Field(description="how the phantom's heads lie")
     effect_d: NotNegative = Field(description="planted effect, Cohen's d in the own region")
     exaggerated_d: NotNegative = Field(description="planted effect of the positive control, d")
 
@@ -353,7 +358,8 @@ def _sentence(item: dict) -> str:
     name = ".".join(str(part) for part in item["loc"])
     field = _field_at(item["loc"])
     meaning = f" ({field.description})" if field is not None and field.description else ""
-    choices = [] if "literal" not in item["type"] else list(get_args(NETWORKS))
+    allowed = item.get("ctx", {}).get("expected", "") if "literal" in item["type"] else ""
+    choices = re.findall("'([^']+)'", str(allowed))
     nearest = _nearest(str(item["input"]), choices)
     return f"{name} = {item['input']!r}: {item['msg']}{meaning}.{nearest}"
 

@@ -187,7 +187,10 @@ _BELONGS = {
         "thigh_matrix",
         "texture_strength",
     ),
-    "brain": ("brain_source", "subject_fraction", "brain_voxel_mm", "effect_d", "exaggerated_d"),
+    "brain": (
+        *("brain_source", "subject_fraction", "brain_voxel_mm"),
+        *("brain_pose", "effect_d", "exaggerated_d"),
+    ),
 }
 
 

@@ -83,7 +83,8 @@ def write_cohort(profile, folder: str | Path, *, processes: int = 2) -> None:
     Parameters
     ----------
     profile : helpers.parameters.Profile
-        ``seed`` and ``cohort`` (subject_fraction, brain_voxel_mm, effect_d, exaggerated_d).
+        ``seed`` and ``cohort`` (subject_fraction, brain_voxel_mm, brain_pose, effect_d,
+        exaggerated_d).
     folder : str or Path
         ``results/<profile>/cohort/brain``. Scans found there are kept:
         :func:`helpers.pipeline.make_cohort` first removes those of other parameters or other
@@ -95,7 +96,7 @@ def write_cohort(profile, folder: str | Path, *, processes: int = 2) -> None:
     about = _about(profile)
     (folder / "cohort.json").unlink(missing_ok=True)
     processes = min(processes, os.cpu_count() or 1)
-    amplitudes = _calibrated(folder, profile.cohort.brain_voxel_mm, processes)
+    amplitudes = _calibrated(folder, profile.cohort, processes)
     people = plan(seed=profile.seed, fraction=profile.cohort.subject_fraction)
     rows = people.to_dict("records")
     Parallel(n_jobs=processes)(
@@ -107,13 +108,15 @@ def write_cohort(profile, folder: str | Path, *, processes: int = 2) -> None:
         temporary.write_text(json.dumps(about, indent=1) + "\n")
 
 
-def calibrate(voxel_mm: float, *, processes: int = 1) -> pd.DataFrame:
+def calibrate(voxel_mm: float, *, pose: str = "registered", processes: int = 1) -> pd.DataFrame:
     """Return how strong a change of one unit of Cohen's d is in each region.
 
     Parameters
     ----------
     voxel_mm : float
         Voxel size, mm.
+    pose : {"registered", "as_scanned"}
+        How heads lie, see :class:`helpers.phantom.brain_head.Pose`.
     processes : int
         Brains made at a time.
 
@@ -126,7 +129,7 @@ def calibrate(voxel_mm: float, *, processes: int = 1) -> pd.DataFrame:
         brain's intensity.
     """
     made = Parallel(n_jobs=processes)(
-        delayed(_calibration_row)(k, voxel_mm) for k in range(CALIBRATION_SUBJECTS)
+        delayed(_calibration_row)(k, voxel_mm, pose) for k in range(CALIBRATION_SUBJECTS)
     )
     means, responses = np.array(made).transpose(1, 0, 2)
     spread, response = means.std(0, ddof=1), responses.mean(0)
@@ -202,23 +205,55 @@ def _person(group: str, k: int, twin: tuple | None, rng) -> tuple[str, float, in
     return sex, age, k % len(brain_head.Specification().sites)
 
 
-def _about(profile) -> dict:
-    cohort = profile.cohort
-    specification = {
+def specification() -> dict:
+    """Return everything that defines the phantom, whatever the profile.
+
+    Returns
+    -------
+    dict
+        Plain values, ready for JSON.
+
+    Examples
+    --------
+    >>> specification()["head"]["version"]
+    2
+    """
+    return {
         "head": asdict(brain_head.Specification()),
         "regions": [asdict(region) for region in brain_template.REGIONS],
         "effect_radii_mm": brain_template.EFFECT_RADII_MM,
         "demographics": DEMOGRAPHICS,
+        "held_out_controls": HELD_OUT_CONTROLS,
         "calibration": [CALIBRATION_SEED, CALIBRATION_SUBJECTS],
+    }
+
+
+def specification_sha256() -> str:
+    """Return the hash of :func:`specification`; ``data/brain_frozen.json`` holds the frozen one.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    return hashlib.sha256(json.dumps(specification(), sort_keys=True).encode()).hexdigest()
+
+
+def _about(profile) -> dict:
+    cohort = profile.cohort
+    everything = specification() | {
         "seed": profile.seed,
         "voxel_mm": cohort.brain_voxel_mm,
+        "pose": cohort.brain_pose,
         "effect_d": cohort.effect_d,
         "exaggerated_d": cohort.exaggerated_d,
     }
-    text = json.dumps(specification, sort_keys=True)
+    text = json.dumps(everything, sort_keys=True)
     return {
         "synthetic": True,
+        "phantom_sha256": specification_sha256(),
         "voxel_mm": cohort.brain_voxel_mm,
+        "pose": cohort.brain_pose,
         "subject_fraction": cohort.subject_fraction,
         "seed": profile.seed,
         "specification": json.loads(text),
@@ -226,28 +261,31 @@ def _about(profile) -> dict:
     }
 
 
-def _head(row: dict, voxel_mm: float, key: np.random.SeedSequence) -> brain_head.Head:
+def _head(row: dict, voxel_mm: float, pose: str, key: np.random.SeedSequence) -> brain_head.Head:
     return brain_head.simulate(
         sex=row["sex"],
         age_years=row["age_years"],
         site=int(row["site"].removeprefix("site")) - 1,
         voxel_mm=voxel_mm,
         rng=np.random.default_rng(key),
+        pose=pose,
     )
 
 
-def _calibrated(folder: Path, voxel_mm: float, processes: int) -> pd.DataFrame:
+def _calibrated(folder: Path, cohort, processes: int) -> pd.DataFrame:
     path = folder / "truth" / "calibration.csv"
     if not path.exists():
-        _write(calibrate(voxel_mm, processes=processes), path)
+        made = calibrate(cohort.brain_voxel_mm, pose=cohort.brain_pose, processes=processes)
+        _write(made, path)
     return pd.read_csv(path)
 
 
-def _calibration_row(k: int, voxel_mm: float) -> tuple[np.ndarray, np.ndarray]:
+def _calibration_row(k: int, voxel_mm: float, pose: str) -> tuple[np.ndarray, np.ndarray]:
     key = np.random.SeedSequence(CALIBRATION_SEED, spawn_key=(1, k))
     rng = np.random.default_rng(np.random.SeedSequence(CALIBRATION_SEED, spawn_key=(0, k)))
     sex, age, site = _person("LD", k, None, rng)
-    head = _head({"sex": sex, "age_years": age, "site": f"site{site + 1}"}, voxel_mm, key)
+    row = {"sex": sex, "age_years": age, "site": f"site{site + 1}"}
+    head = _head(row, voxel_mm, pose, key)
     response = np.array([(w**2).sum() / w.sum() for w in _weights(head)])
     return region_means(head.image, head), response
 
@@ -258,7 +296,7 @@ def _write_subject(row: dict, profile, amplitudes: pd.DataFrame, folder: Path) -
         return
     cohort = profile.cohort
     key = np.random.SeedSequence(profile.seed, spawn_key=(1, row["number"]))
-    head = _head(row, cohort.brain_voxel_mm, key)
+    head = _head(row, cohort.brain_voxel_mm, cohort.brain_pose, key)
     sizes = {"unaffected": 0.0, "file": cohort.effect_d, "file_exaggerated": cohort.exaggerated_d}
     images = {name: affected(head, amplitudes, effect_d=d) for name, d in sizes.items()}
     names = _file_names(row)

@@ -38,6 +38,27 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Pose:
+    """How heads differ in place and size before anything is warped: assumptions.
+
+    Attributes
+    ----------
+    name : str
+    rotation_deg : tuple of float
+        Standard deviations about the x, y and z axis: nodding, tilting, turning; degrees.
+    translation_mm, size_sd, male_size : float
+        Standard deviation of the shift, mm, and of the head's relative size; men's heads minus
+        women's, relative.
+    """
+
+    name: str
+    rotation_deg: tuple[float, float, float]
+    translation_mm: float
+    size_sd: float
+    male_size: float
+
+
+@dataclass(frozen=True)
 class Specification:
     """All numbers of the brain phantom; lengths in mm, intensities relative to white matter.
 
@@ -47,8 +68,9 @@ class Specification:
         Raised with every change of what the phantom looks like.
     warp_mm, warp_scales_mm : tuple
         Standard deviations of the velocity field's two parts, and their smoothness.
-    rotation_deg, translation_mm, size_sd, male_size : float
-        Pose and head size; heads lie roughly alike, as after alignment to the scanner's axes.
+    poses : tuple of Pose
+        ``registered``: what an affine registration to a template leaves; ``as_scanned``: what a
+        technician's positioning leaves. Individual anatomy, the warp, is the same in both.
     folding, folding_mm, sharpness : float
         Individual tissue borders: log-odds added, their scale, and the exponent on the maps.
     grey, fluid, texture, texture_mm : float
@@ -62,13 +84,13 @@ class Specification:
         Balanced over groups by design.
     """
 
-    version: int = 1
+    version: int = 2
     warp_mm: tuple[float, float] = (3.0, 1.3)
     warp_scales_mm: tuple[float, float] = (16.0, 8.0)
-    rotation_deg: float = 2.0
-    translation_mm: float = 2.0
-    size_sd: float = 0.03
-    male_size: float = 0.03
+    poses: tuple[Pose, ...] = (
+        Pose("registered", (0.5, 0.5, 0.5), translation_mm=0.5, size_sd=0.01, male_size=0.0),
+        Pose("as_scanned", (5.0, 2.5, 2.5), translation_mm=2.0, size_sd=0.03, male_size=0.03),
+    )
     folding: float = 0.8
     folding_mm: float = 6.0
     sharpness: float = 1.8
@@ -89,6 +111,33 @@ class Specification:
         Site(gain=0.8, grey_shift=-0.02, blur_mm=0.8, noise=0.05),
         Site(gain=1.1, grey_shift=0.01, blur_mm=1.3, noise=0.03),
     )
+
+    def pose(self, name: str) -> Pose:
+        """Return a pose by its name.
+
+        Parameters
+        ----------
+        name : str
+            One of ``poses``.
+
+        Returns
+        -------
+        Pose
+
+        Raises
+        ------
+        KeyError
+            For another name; the message lists those that exist.
+
+        Examples
+        --------
+        >>> Specification().pose("as_scanned").rotation_deg
+        (5.0, 2.5, 2.5)
+        """
+        known = {pose.name: pose for pose in self.poses}
+        if name not in known:
+            raise KeyError(f"No pose {name!r} of heads. Available: {', '.join(known)}.")
+        return known[name]
 
 
 @dataclass(frozen=True)
@@ -118,6 +167,7 @@ def simulate(
     site: int,
     voxel_mm: float,
     rng: np.random.Generator,
+    pose: str = "registered",
     specification: Specification | None = None,
 ) -> Head:
     """Return one unaffected brain.
@@ -128,7 +178,7 @@ def simulate(
     Parameters
     ----------
     sex : {"F", "M"}
-        Men's heads are larger on average.
+        Men's heads are larger on average, unless registered.
     age_years : float
         Widens ventricles, thins grey matter, lowers contrast.
     site : int
@@ -137,12 +187,19 @@ def simulate(
         Voxel size of the result, mm.
     rng : numpy.random.Generator
         Source of everything individual.
+    pose : {"registered", "as_scanned"}
+        How the head lies and how large it is.
     specification : Specification, optional
         The default one when not given.
 
     Returns
     -------
     Head
+
+    Raises
+    ------
+    KeyError
+        For a pose that the specification does not have.
 
     Examples
     --------
@@ -155,7 +212,7 @@ def simulate(
     factor = 2 if voxel_mm >= 4 else 1
     template = brain_template.load(voxel_mm / factor)
     axes = grid(voxel_mm / factor)
-    points = _template_points(axes, sex, age_years, spec, rng)
+    points = _template_points(axes, sex, age_years, spec.pose(pose), spec, rng)
     inside, values = _sampled(template, points)
     tissue = _tissue(values, age_years, axes, inside, spec, rng)
     image = _scanned(tissue, inside, axes, age_years, spec.sites[site], spec, rng)
@@ -249,12 +306,12 @@ def _spread(values: np.ndarray, bases: list[np.ndarray]) -> np.ndarray:
     return values
 
 
-def _template_points(axes, sex, age_years, spec, rng) -> np.ndarray:
+def _template_points(axes, sex, age_years, pose, spec, rng) -> np.ndarray:
     displacement = warp(axes, spec, rng)
-    size = 1 + spec.size_sd * rng.standard_normal() + spec.male_size * (0.5 if sex == "M" else -0.5)
-    angles = spec.rotation_deg * rng.standard_normal(3)
+    size = 1 + pose.size_sd * rng.standard_normal() + pose.male_size * (0.5 if sex == "M" else -0.5)
+    angles = np.array(pose.rotation_deg) * rng.standard_normal(3)
     turned = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() / size
-    shift = BOX_CENTRE_MM + spec.translation_mm * rng.standard_normal(3)
+    shift = BOX_CENTRE_MM + pose.translation_mm * rng.standard_normal(3)
     mesh = np.stack(np.meshgrid(*[a.astype(np.float32) for a in axes], indexing="ij"))
     moved = mesh + displacement - shift.astype(np.float32)[:, None, None, None]
     points = np.tensordot(turned.astype(np.float32), moved, axes=1)
