@@ -11,7 +11,7 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 #: Reasons for which a test may be skipped under continuous integration.
-ALLOWED_SKIPS = re.compile(r"PAPER_TEST_DATA|real test data")
+ALLOWED_SKIPS = re.compile(r"PAPER_TEST_DATA|real test data|jax is not installed")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,6 +1,8 @@
 """Pooled features of leg images: what they are, when the file is used again and when not."""
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import features, images, networks
+from helpers import features, images, networks, training
 
 PIXELS = 32
 
@@ -262,3 +264,60 @@ def test_maps_of_a_layer_are_read_from_disk_in_any_order(folder):
     assert np.allclose(found.values.take(order), expected[order], rtol=1e-4, atol=1e-5)
     note = folder / "features" / "VGG19-block4_pool" / "00000.json"
     assert json.loads(note.read_text())["image_id"] == ["001", "002"]
+
+
+ON_JAX = """
+import sys
+from pathlib import Path
+import numpy as np
+from helpers import features, networks, training
+folder = Path(sys.argv[1])
+assert networks.keras.backend.backend() == "jax"
+weights = networks.choose_weights([f"local:{folder}"], "VGG19")
+rows = features.included(folder / "images.csv")
+found = features.extract("VGG19", weights, rows, folder, input_pixels=32)
+model = networks.keras.saving.load_model(folder / "m.keras", safe_mode=True)
+ready = features.network_input("VGG19", rows, folder, input_pixels=32)
+says = model.predict(ready, verbose=0)[:, 0]
+heads = training.Heads((6,), np.ones((1, 512)), np.zeros(1), None, None)
+network = networks.build("VGG19", weights=weights, input_pixels=32)
+own = training.assemble(network, heads, seed=6)
+training.save(own, folder / "own.keras", images=ready,
+              expected=training.probabilities(heads, found.values)[0])
+np.savez(folder / "on_jax.npz", features=found.values, says=says, mark=found.fingerprint)
+"""
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="jax is not installed")
+def test_another_backend_gives_the_same_features_and_reads_the_same_model(folder):
+    network = networks.build(
+        "VGG19", weights=networks.choose_weights(["random"], "VGG19", seed=1), input_pixels=32
+    )
+    legacy = networks.keras.src.legacy.saving.legacy_h5_format
+    with legacy.h5py.File(folder / networks.NETWORKS["VGG19"].weights_file, "w") as file:
+        legacy.save_weights_to_hdf5_group(file, network)
+    heads = training.Heads((6,), np.ones((1, 512)) / 9, np.zeros(1), None, None)
+    training.assemble(network, heads, seed=6).save(folder / "m.keras")
+    done = subprocess.run(
+        [sys.executable, "-c", ON_JAX, str(folder)],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = np.load(folder / "on_jax.npz")
+    rows = features.included(folder / "images.csv")
+    weights = networks.choose_weights([f"local:{folder}"], "VGG19")
+    own = features.extract("VGG19", weights, rows, folder, input_pixels=PIXELS)
+    assert not own.reused and own.fingerprint != str(found["mark"]), "kept apart by backend"
+    scale = np.linalg.norm(own.values, axis=1)
+    assert np.all(np.linalg.norm(found["features"] - own.values, axis=1) <= 1e-4 * scale)
+    assert np.ptp(found["says"]) > 1e-4, "the images differ"
+    assert np.allclose(found["says"], training.probabilities(heads, own.values)[0], atol=1e-4)
+
+
+def test_a_seed_names_other_random_weights_on_another_backend(monkeypatch):
+    before = features._versions()
+    monkeypatch.setattr(networks.keras.backend, "backend", lambda: "numpy")
+    assert features._versions() != before

@@ -447,7 +447,9 @@ def fingerprint(
 
 
 def _versions() -> tuple[str, str]:
-    return keras.__version__, version("tensorflow")
+    # Each backend draws its own random weights from a seed, and rounds in its own way.
+    backend = keras.backend.backend()
+    return keras.__version__, f"{backend} {version(backend)}"
 
 
 def _sha256(file: Path) -> str:
