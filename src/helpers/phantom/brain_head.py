@@ -248,6 +248,10 @@ def warp(axes: list[np.ndarray], spec: Specification, rng: np.random.Generator) 
     ndarray of float32, shape (3, x, y, z)
         Displacement, mm.
     """
+    return _spread_each(*_warp_knots(axes, spec, rng))
+
+
+def _warp_knots(axes, spec, rng) -> tuple[np.ndarray, list[np.ndarray]]:
     step, squarings = 8.0, 4
     bases = [_spline_basis(axis, step) for axis in axes]
     shape = tuple(basis.shape[1] for basis in bases)
@@ -261,7 +265,11 @@ def warp(axes: list[np.ndarray], spec: Specification, rng: np.random.Generator) 
     for _ in range(squarings):
         moved = [ndimage.map_coordinates(f, nodes + flow, order=1, mode="nearest") for f in flow]
         flow = flow + np.stack(moved)
-    return np.stack([_spread(f, bases) for f in flow * step])
+    return flow * np.float32(step), bases
+
+
+def _spread_each(fields: np.ndarray, bases: list[np.ndarray]) -> np.ndarray:
+    return np.stack([_spread(field, bases) for field in fields])
 
 
 def random_field(
@@ -307,41 +315,67 @@ def _spread(values: np.ndarray, bases: list[np.ndarray]) -> np.ndarray:
 
 
 def _template_points(axes, sex, age_years, pose, spec, rng) -> np.ndarray:
-    displacement = warp(axes, spec, rng)
+    knots, bases = _warp_knots(axes, spec, rng)
     size = 1 + pose.size_sd * rng.standard_normal() + pose.male_size * (0.5 if sex == "M" else -0.5)
     angles = np.array(pose.rotation_deg) * rng.standard_normal(3)
     turned = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() / size
     shift = BOX_CENTRE_MM + pose.translation_mm * rng.standard_normal(3)
-    mesh = np.stack(np.meshgrid(*[a.astype(np.float32) for a in axes], indexing="ij"))
-    moved = mesh + displacement - shift.astype(np.float32)[:, None, None, None]
-    points = np.tensordot(turned.astype(np.float32), moved, axes=1)
-    points += BOX_CENTRE_MM.astype(np.float32)[:, None, None, None]
+    # Turning the knots turns the displacement; the rest of the pose is a sum over the axes.
+    points = _spread_each(np.tensordot(turned, knots, axes=1).astype(np.float32), bases)
+    offset = BOX_CENTRE_MM - turned @ shift
+    for row, weights, start in zip(points, turned, offset, strict=True):
+        x, y, z = (weight * axis for weight, axis in zip(weights, axes, strict=True))
+        row += (start + x[:, None, None] + y[:, None]).astype(np.float32)
+        row += z.astype(np.float32)
     growth = spec.ventricle_growth * (age_years - 50) / 10
     return _widened(points, growth + spec.ventricle_sd * rng.standard_normal())
 
 
 def _widened(points: np.ndarray, growth: float) -> np.ndarray:
-    pull = np.zeros_like(points)
+    size = np.float32(np.clip(growth, -0.3, 0.4))
+    moved = points.copy()
     for centre in VENTRICLES_MM.astype(np.float32):
         away = points - centre[:, None, None, None]
-        reach = np.exp(-(away**2).sum(0) / (2 * 16.0**2))
-        pull -= np.float32(np.clip(growth, -0.3, 0.4)) * reach * away
-    return points + pull
+        reach = np.einsum("i...,i...->...", away, away)
+        reach *= np.float32(-1 / (2 * 16.0**2))
+        np.exp(reach, out=reach)
+        reach *= size
+        away *= reach
+        moved -= away
+    return moved
 
 
 def _sampled(template, points) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     # The templates' axes are parallel to the world's, so no rotation enters here.
     spacing, origin = np.diag(template.affine)[:3], template.affine[:3, 3]
     index = (points - origin[:, None, None, None]) / spacing[:, None, None, None]
-    brain = ndimage.map_coordinates(template.brain, index.astype(np.float32), order=1)
-    inside = brain > 0.5
-    at = index[:, inside].astype(np.float32)
+    index = index.astype(np.float32)
+    cells = template.cells[_corner(index, template.cells.shape)]
+    inside = (cells & brain_template.ALL_BRAIN) > 0
+    # Linear interpolation needs arithmetic only where the corners of a cell differ.
+    rim = (cells & brain_template.SOME_BRAIN) > 0
+    rim &= ~inside
+    inside[rim] = ndimage.map_coordinates(template.brain, index[:, rim], order=1) > 0.5
+    at = index[:, inside]
     values = {
         name: ndimage.map_coordinates(getattr(template, name), at, order=1)
-        for name in ("white", "grey", "unit_effect")
+        for name in ("white", "grey")
     }
-    values["region"] = ndimage.map_coordinates(template.region, at, order=0)
+    near = (cells[inside] & brain_template.EFFECT) > 0
+    values["unit_effect"] = np.zeros(len(near), np.float32)
+    values["unit_effect"][near] = ndimage.map_coordinates(
+        template.unit_effect, at[:, near], order=1
+    )
+    values["region"] = np.zeros(len(near), np.uint8)
+    values["region"][near] = ndimage.map_coordinates(template.region, at[:, near], order=0)
     return inside, values
+
+
+def _corner(index: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Return the lower corner of the cell that each point lies in; points outside go to the rim."""
+    return tuple(
+        np.clip(row, 0, size - 1).astype(np.intp) for row, size in zip(index, shape, strict=True)
+    )
 
 
 def _tissue(values, age_years, axes, inside, spec, rng) -> np.ndarray:
@@ -363,11 +397,12 @@ def _scanned(tissue, inside, axes, age_years, site, spec, rng) -> np.ndarray:
     spacing = axes[0][1] - axes[0][0]
     blurred = ndimage.gaussian_filter(_filled(signal, inside), site.blur_mm / spacing)[inside]
     blurred *= np.exp(spec.bias * random_field(axes, scale_mm=70.0, rng=rng)[inside])
+    # Drawn before the noise, whose amount hangs on voxels that another processor may round out.
+    gain = 500 * site.gain * np.exp(spec.gain_sd * rng.standard_normal())
     # Noise falls with the square root of the voxel's volume.
     noise = site.noise * (2.0 / spacing) ** 1.5
     real = blurred + noise * rng.standard_normal(blurred.size, np.float32)
     imaginary = noise * rng.standard_normal(blurred.size, np.float32)
-    gain = 500 * site.gain * np.exp(spec.gain_sd * rng.standard_normal())
     return _filled(np.float32(gain) * np.hypot(real, imaginary), inside)
 
 
@@ -380,12 +415,22 @@ def _filled(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
 def _averaged(image, unit, region, factor: int, voxel_mm: float) -> Head:
     affine = np.diag([voxel_mm] * 3 + [1.0])
     affine[:3, 3] = [axis[0] for axis in grid(voxel_mm)]
-    blocks = [size for n in image.shape for size in (n // factor, factor)]
 
     def mean(volume: np.ndarray) -> np.ndarray:
-        return volume.reshape(blocks).mean((1, 3, 5), dtype=np.float32)
+        return _folded(volume, factor, np.add) * np.float32(1 / factor**3)
 
     inside = mean((image > 0).astype(np.float32)) > 0.5
     # Regions are far apart, so the largest number in a block is the block's only region.
-    largest = region.reshape(blocks).max((1, 3, 5))
+    largest = _folded(region, factor, np.maximum)
     return Head(mean(image) * inside, mean(unit) * inside, largest * inside, affine)
+
+
+def _folded(volume: np.ndarray, factor: int, combine: np.ufunc) -> np.ndarray:
+    for axis in range(3):
+        first, *others = (
+            volume[(slice(None),) * axis + (slice(start, None, factor),)] for start in range(factor)
+        )
+        for other in others:
+            first = combine(first, other)
+        volume = first
+    return volume

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 from nilearn import datasets
+from scipy import ndimage
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ REGIONS = (
     Region("inferior temporal gyrus", (52, -28, -24), "grey", 1),
 )
 
+#: Bits of :attr:`Template.cells`: all, some of a cell's eight corners lie in the brain; one of
+#: them, or a neighbour, carries effect.
+ALL_BRAIN, SOME_BRAIN, EFFECT = 1, 2, 4
+
 #: The effect is whole up to the first distance from a centre and gone at the second, mm.
 EFFECT_RADII_MM = (5.0, 12.0)
 
@@ -68,6 +73,8 @@ class Template:
         Planted change, 0 to 1.
     region : ndarray of uint8
         Number of the nearest region, counted from 1, where ``unit_effect`` is above 0.
+    cells : ndarray of uint8
+        Bits :data:`ALL_BRAIN`, :data:`SOME_BRAIN` and :data:`EFFECT` of the cell above each voxel.
     """
 
     affine: np.ndarray
@@ -76,6 +83,7 @@ class Template:
     brain: np.ndarray
     unit_effect: np.ndarray
     region: np.ndarray
+    cells: np.ndarray
 
 
 @lru_cache(maxsize=2)
@@ -104,7 +112,19 @@ def load(spacing_mm: float) -> Template:
     brain = (head.get_fdata(dtype=np.float32) > 0.1).astype(np.float32)
     tissue = {"grey": np.clip(grey, 0, 1), "white": np.clip(white, 0, 1)}
     unit, region = _effect(tissue, head.affine)
-    return Template(head.affine, tissue["white"], tissue["grey"], brain, unit * brain, region)
+    cells = _cells(brain > 0.5, (unit > 0) | (region > 0))
+    maps = tissue["white"], tissue["grey"], brain, unit * brain, region
+    return Template(head.affine, *maps, cells)
+
+
+def _cells(brain: np.ndarray, effect: np.ndarray) -> np.ndarray:
+    corners = {"origin": (-1, -1, -1), "size": (2, 2, 2)}
+    every = ndimage.minimum_filter(
+        brain, corners["size"], origin=corners["origin"], mode="constant"
+    )
+    some = ndimage.maximum_filter(brain, corners["size"], origin=corners["origin"], mode="constant")
+    near = ndimage.binary_dilation(effect, np.ones((3, 3, 3)))
+    return (ALL_BRAIN * every + SOME_BRAIN * some + EFFECT * near).astype(np.uint8)
 
 
 def _effect(tissue: dict[str, np.ndarray], affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
