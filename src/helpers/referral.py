@@ -21,6 +21,10 @@ PRINTED = FORM_CLAIMS | {"all patients": "D1-10"}
 MODELS = {
     "DystoniaNet": "auc",
     "PCA + logistic regression": "shallow_auc",
+    "regions + LDA": "lda_auc",
+    "regions + linear SVM": "svm_auc",
+    "regions + small MLP": "mlp_auc",
+    "voxels + linear SVM": "voxel_svm_auc",
     "true region means (yardstick)": "yardstick_auc",
     "DystoniaNet, labels shuffled": "shuffled_auc",
 }
@@ -106,7 +110,8 @@ def by_form(predictions: pd.DataFrame, *, delta: float) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a group, then ``all patients``. ``subjects, referred, decided, correct``;
+        One row a group, then ``all patients``; of own cohorts the groups they have, and
+        ``control``. ``subjects, referred, decided, correct``;
         ``estimate, low, high``: correct / decided with Wilson's interval, the published way;
         ``estimate_all, low_all, high_all``: correct / subjects, referrals not diagnosed. For
         patients these are sensitivities, for controls specificities; NaN without subjects.
@@ -119,7 +124,10 @@ def by_form(predictions: pd.DataFrame, *, delta: float) -> pd.DataFrame:
     [['LD', 1, 1], ['control', 1, 1]]
     """
     patients = predictions[predictions["label"] == 1]
-    parts = {group: predictions[predictions["group"] == group] for group in FORMS}
+    others = [group for group in dict.fromkeys(predictions["group"]) if group not in FORMS]
+    groups = [*FORMS, *others] if set(predictions["group"]) & set(FORM_CLAIMS) else others
+    groups = groups if "control" in groups else [*groups, "control"]
+    parts = {group: predictions[predictions["group"] == group] for group in groups}
     rows = [
         {"group": group, **_decisions(part, delta)}
         for group, part in (parts | {"all patients": patients}).items()
@@ -336,6 +344,34 @@ def consistent_splits() -> pd.DataFrame:
                 rows.append((*out, *wrong))
     names = [f"{what}_{form}" for what in ("referred", "wrong") for form in subjects]
     return pd.DataFrame(rows, columns=names)
+
+
+def splits_by_form() -> pd.DataFrame:
+    """Return, for each way of :func:`consistent_splits`, the accuracy by form with its interval.
+
+    Returns
+    -------
+    DataFrame
+        Three rows a way: ``way`` (from 1), ``form, referred, decided, correct, estimate, low,
+        high`` (Wilson).
+
+    Examples
+    --------
+    >>> table = splits_by_form()
+    >>> table.loc[:2, ["form", "referred", "decided", "correct"]].to_numpy().tolist()
+    [['LD', 2, 57, 56], ['CD', 2, 57, 57], ['BSP', 2, 52, 51]]
+    >>> table.groupby("form", sort=False)["low"].min().round(3).tolist()
+    [0.906, 0.935, 0.897]
+    """
+    rows = []
+    for way, row in enumerate(consistent_splits().to_dict("records"), start=1):
+        for form, claim in (("LD", "D2-01l"), ("CD", "D1-03c"), ("BSP", "D1-03b")):
+            out, people = row[f"referred_{form}"], int(claims.get(claim).value)
+            decided, correct = people - out, people - out - row[f"wrong_{form}"]
+            found = inference.proportion(correct, decided)._asdict()
+            about = {"way": way, "form": form, "referred": out, "decided": decided}
+            rows.append(about | {"correct": correct} | found)
+    return pd.DataFrame(rows).drop(columns="method")
 
 
 def _right(predictions: pd.DataFrame) -> NDArray[np.bool_]:
