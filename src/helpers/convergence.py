@@ -228,34 +228,15 @@ def paths(
         training images with the scaling's lambda, whether or not it was trained with it), at
         every epoch up to 100 and then at every per cent more.
     """
-    generator = np.random.default_rng(seed)
-    x = np.stack([_scaled(features, table, scaling) for scaling in SCALINGS])
-    limit = np.sqrt(6 / (x.shape[2] + 1))
-    start = generator.uniform(-limit, limit, x.shape[2])
-    train = (table["split"] == "training").to_numpy()
-    inner = np.concatenate([x @ x[:, train].swapaxes(1, 2), (x @ start)[..., None]], axis=2)
-    inner = np.concatenate([inner, np.ones((*inner.shape[:2], 1))], axis=2)
-    penalty = np.array([found[scaling].penalty for scaling in SCALINGS])
     variants = list(itertools.product(momenta, (False, True)))
-    shrink = np.array([[on * p for _, on in variants] for p in penalty])
-    momentum = np.array([m for m, _ in variants])
-    label = table["label"].to_numpy(dtype=float)
-    states = _descent(
-        inner[:, train],
-        label[train],
-        order=lambda: generator.permutation(int(train.sum())),
-        sizes=(learning_rate, batch_size),
-        momentum=momentum,
-        shrink=shrink,
-    )
-    wanted, rows = set(looked_at(epochs)), []
-    squares = np.concatenate([inner[:, train, :-1], _start_row(inner, train, start)], axis=1)
+    walk = {"epochs": epochs, "sizes": (learning_rate, batch_size), "variants": variants}
     with _one_thread():
-        for epoch, state in zip(range(epochs + 1), states, strict=False):
-            if epoch in wanted:
-                logits = (inner @ state).swapaxes(1, 2)
-                rows.append((epoch, logits, _penalty_part(state, squares, penalty)))
-    return _path_table(rows, table, variants)
+        walks = [
+            _walk(_scaled(features, table, scaling), table, found[scaling].penalty, seed, **walk)
+            for scaling in SCALINGS
+        ]
+    logits, penalties = (np.stack(both, axis=1) for both in zip(*walks, strict=True))
+    return _path_table(looked_at(epochs), logits, penalties, table, variants)
 
 
 def looked_at(epochs: int) -> list[int]:
@@ -423,6 +404,40 @@ def thinned(path: pd.DataFrame, reached: pd.DataFrame, *, per_decade: int = 24) 
     )
 
 
+def _walk(
+    x: NDArray,
+    table: pd.DataFrame,
+    penalty: float,
+    seed: int,
+    *,
+    epochs: int,
+    sizes: tuple[float, int],
+    variants: list[tuple[float, bool]],
+) -> tuple[NDArray, NDArray]:
+    """Return logits (epochs, variants, images) and penalties (epochs, variants) of one scaling."""
+    generator = np.random.default_rng(seed)
+    limit = np.sqrt(6 / (x.shape[1] + 1))
+    start = generator.uniform(-limit, limit, x.shape[1])
+    train = (table["split"] == "training").to_numpy()
+    inner = np.column_stack([x @ x[train].T, x @ start, np.ones(len(x))])
+    squares = np.vstack([inner[train, :-1], np.r_[inner[train, -2], start @ start]])
+    states = _descent(
+        inner[train],
+        table["label"].to_numpy(dtype=float)[train],
+        order=lambda: generator.permutation(int(train.sum())),
+        sizes=sizes,
+        momentum=np.array([momentum for momentum, _ in variants]),
+        shrink=np.array([on * penalty for _, on in variants]),
+    )
+    wanted, logits, penalties = set(looked_at(epochs)), [], []
+    for epoch, state in zip(range(epochs + 1), states, strict=False):
+        if epoch in wanted:
+            own = state[:, :-1]
+            logits.append(state @ inner.T)
+            penalties.append(penalty / 2 * (own * (own @ squares)).sum(axis=1))
+    return np.stack(logits), np.stack(penalties)
+
+
 def _descent(
     inner: NDArray,
     label: NDArray,
@@ -432,26 +447,26 @@ def _descent(
     momentum: NDArray,
     shrink: NDArray,
 ) -> Iterator[NDArray]:
-    """Yield the state (scalings, images + 2, variants) of SGD before each epoch, without end.
+    """Yield the state (variants, images + 2) of SGD before each epoch, without end.
 
-    Rows of ``inner`` (scalings, images, images + 2) give an image's logit from the state: inner
-    products with all training images, with the start, and 1 for the bias.
+    Rows of ``inner`` (images, images + 2) give an image's logit from the state: inner products
+    with all training images, with the start, and 1 for the bias.
     """
     rate, batch_size = sizes
     n, variants = len(label), len(momentum)
-    state, velocity, shrunk = np.zeros((3, len(inner), n + 2, variants))
+    state, velocity, shrunk = np.zeros((3, variants, n + 2))
     state[:, n] = 1
     free = np.r_[np.ones(n + 1), 0]  # the bias is not penalised
-    decay = rate * shrink[:, None] * free[:, None]
+    decay = rate * shrink[:, None] * free
     while True:
         yield state
         shuffled = order()
         for first in range(0, n, batch_size):
             batch = shuffled[first : first + batch_size]
-            step = expit(inner.take(batch, axis=1) @ state)
-            step -= label[batch, None]
+            step = expit(state @ inner.take(batch, axis=0).T)
+            step -= label[batch]
             step *= -rate / len(batch)
-            velocity *= momentum
+            velocity *= momentum[:, None]
             velocity -= np.multiply(state, decay, out=shrunk)
             velocity[:, batch] += step
             velocity[:, -1] += step.sum(axis=1)
@@ -463,32 +478,19 @@ def _one_thread() -> threadpool_limits:
     return threadpool_limits(1)
 
 
-def _start_row(inner: NDArray, train: NDArray, start: NDArray) -> NDArray:
-    """Return the start's inner products with the training images and with itself."""
-    squared = np.full((len(inner), 1), start @ start)
-    return np.concatenate([inner[:, train, -2], squared], axis=1)[:, None]
-
-
-def _penalty_part(state: NDArray, squares: NDArray, penalty: NDArray) -> NDArray:
-    own = state[:, :-1]
-    return penalty[:, None] / 2 * (own * (squares @ own)).sum(axis=1)
-
-
 def _path_table(
-    rows: list[tuple[int, NDArray, NDArray]], table: pd.DataFrame, variants: list
+    epochs: list[int], logits: NDArray, penalties: NDArray, table: pd.DataFrame, variants: list
 ) -> pd.DataFrame:
     split, label = table["split"].to_numpy(), table["label"].to_numpy()
     names = [(s, m, p) for s in SCALINGS for m, p in variants]
-    logits = np.stack([of_epoch for _, of_epoch, _ in rows])
     parts = []
     for name in training.SPLITS:
         loss, auc, accuracy = _measures(logits[..., split == name], label[split == name])
-        part = pd.DataFrame(names * len(rows), columns=["scaling", "momentum", "penalised"])
-        part["epoch"] = np.repeat([epoch for epoch, _, _ in rows], len(names))
+        part = pd.DataFrame(names * len(epochs), columns=["scaling", "momentum", "penalised"])
+        part["epoch"] = np.repeat(epochs, len(names))
         part["set"] = name
         part["loss"], part["auc"], part["accuracy"] = loss.ravel(), auc.ravel(), accuracy.ravel()
-        extra = np.stack([of_epoch for _, _, of_epoch in rows]).ravel()
-        part["penalised_loss"] = part["loss"] + extra if name == "training" else np.nan
+        part["penalised_loss"] = part["loss"] + penalties.ravel() if name == "training" else np.nan
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
