@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from helpers import brain_comparison, delong, referral
+from helpers.display import brain as display_brain
 
 
 def scored(noise, *, n=120, seeds=(1,), patients=0.5):
@@ -126,3 +127,28 @@ def test_own_groups_are_tabulated_under_their_own_names():
     result = referral.by_form(table.assign(probability=[0.9, 0.2, 0.1]), delta=0.0)
     assert result["group"].tolist() == ["M", "control", "all patients"]
     assert result["correct"].tolist() == [1, 1, 1]
+
+
+def test_the_page_says_which_numbers_are_printed_and_leaves_no_empty_interval():
+    shown = display_brain.readable_readings(brain_comparison.readings()).set_index("Reading")
+    assert shown.loc["clinicians' agreement"].tolist() == ["–", "34.0 %", "–", "published"]
+    assert shown.loc["a rule that calls everybody a patient", "Right"] == "172 of 172"
+    table = display_brain.readable_splits(referral.splits_by_form())
+    assert len(table) == 9
+    assert table["Laryngeal dystonia"][0] == "56 of 57: 98.2 % (90.7 % to 99.7 %)"
+
+
+def test_the_page_shows_a_dash_where_there_are_no_controls():
+    table = scored({"DystoniaNet": 1.0, "a": 1.5}, patients=1.0)
+    shown = display_brain.readable_meaning(brain_comparison.without_controls(table))
+    assert shown["Rule"].tolist()[:2] == list(brain_comparison.BLIND)
+    assert (shown["Right among controls"] == "–").all() and (shown["Mean of both"] == "–").all()
+    against = display_brain.readable_against(brain_comparison.against(table)).iloc[0]
+    assert against["Network's area less its"] == against["p, area"] == "–"
+
+
+def test_the_page_shows_signs_and_small_p():
+    table = scored({"DystoniaNet": 0.3, "weak": 4.0})
+    shown = display_brain.readable_against(brain_comparison.against(table)).iloc[0]
+    assert shown["Network's area less its"].startswith("+0.")
+    assert shown["p, area"] == "< 0.001"

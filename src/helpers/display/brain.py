@@ -16,7 +16,11 @@ GROUP_NAMES = {
 }
 _MODEL_STYLE = (
     ("DystoniaNet", "o", PALETTE["model"]),
+    ("regions + LDA", "s", PALETTE["control"]),
+    ("regions + linear SVM", "s", PALETTE["control"]),
+    ("regions + small MLP", "s", PALETTE["control"]),
     ("PCA + logistic regression", "s", PALETTE["control"]),
+    ("voxels + linear SVM", "s", PALETTE["control"]),
     ("true region means (yardstick)", "^", PALETTE["phantom"]),
     ("DystoniaNet, labels shuffled", "x", PALETTE["published"]),
 )
@@ -99,9 +103,11 @@ def areas(table: pd.DataFrame) -> Figure:
     Figure
     """
     effects = list(dict.fromkeys(table["effect"]))
-    figure, axes = display.figure(ncols=len(effects), height=2.6, sharey=True, squeeze=False)
+    styles = [style for style in _MODEL_STYLE if style[0] in set(table["model"])]
+    height = 0.8 + 0.36 * len(styles)
+    figure, axes = display.figure(ncols=len(effects), height=height, sharey=True, squeeze=False)
     for axis, effect in zip(axes.flat, effects, strict=True):
-        for position, (model, marker, colour) in enumerate(_MODEL_STYLE):
+        for position, (model, marker, colour) in enumerate(styles):
             part = table[(table["model"] == model) & (table["effect"] == effect)]
             rows = -position - 0.16 * (np.arange(len(part)) - (len(part) - 1) / 2)
             limits = part[["low", "high"]].to_numpy(float)
@@ -111,7 +117,7 @@ def areas(table: pd.DataFrame) -> Figure:
         axis.set_xlim(0, 1.02)
         axis.set_xlabel("area under the ROC curve")
         axis.set_title(_series(effect), loc="left")
-    names = [model.replace(" (", "\n(").replace(", ", ",\n") for model, *_ in _MODEL_STYLE]
+    names = [model.replace(" (", "\n(").replace(", ", ",\n") for model, *_ in styles]
     axes[0, 0].set_yticks([-n for n in range(len(names))], names)
     return figure
 
@@ -167,7 +173,7 @@ def readable_counts(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Set": table["set"].str.replace("_", " "),
-            "Group": table["group"].map(GROUP_NAMES),
+            "Group": [GROUP_NAMES.get(group, group) for group in table["group"]],
             "Published": ["none" if pd.isna(n) else f"{n:d}" for n in table["published"]],
             "Here": table["here"],
             "Women": [_percent(share / 100, 0) for share in table["women"]],
@@ -198,7 +204,7 @@ def readable_forms(table: pd.DataFrame, printed: dict[str, str]) -> pd.DataFrame
         rows.append(
             {
                 "Series": _series(row["effect"]),
-                "Group": GROUP_NAMES[row["group"]],
+                "Group": GROUP_NAMES.get(row["group"], row["group"]),
                 "Published": printed.get(row["group"], "none"),
                 "Subjects": row["subjects"],
                 "Referred": row["referred"],
@@ -210,30 +216,115 @@ def readable_forms(table: pd.DataFrame, printed: dict[str, str]) -> pd.DataFrame
 
 
 def readable_readings(table: pd.DataFrame) -> pd.DataFrame:
-    """Format the readings of the published accuracy as a page's table shows them.
+    """Format the readings of the printed numbers as a page's table shows them.
 
     Parameters
     ----------
     table : DataFrame
-        From :func:`helpers.referral.published_readings`.
+        From :func:`helpers.brain_comparison.readings`.
 
     Returns
     -------
     DataFrame
-        Reading, Right, Patients, Share, 95 % interval.
+        Reading, Right, Share, 95 % interval, Evidence.
     """
+    rows = table.to_dict("records")
     return pd.DataFrame(
         {
             "Reading": table["reading"],
-            "Right": table["correct"],
-            "Patients": table["subjects"],
-            "Share": [_percent(share) for share in table["estimate"]],
-            "95 % interval": [
-                f"{_percent(low)} to {_percent(high)}"
-                for low, high in zip(table["low"], table["high"], strict=True)
+            "Right": [
+                "–" if pd.isna(r["n"]) else f"{r['right']:.0f} of {r['n']:.0f}" for r in rows
             ],
+            "Share": [_percent(share) for share in table["estimate"]],
+            "95 % interval": [_limits(row, "low", "high") for row in rows],
+            "Evidence": table["evidence"],
         }
     )
+
+
+def readable_splits(table: pd.DataFrame) -> pd.DataFrame:
+    """Format the ways to share the referrals as a page's table shows them, one row a way.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`helpers.referral.splits_by_form`.
+
+    Returns
+    -------
+    DataFrame
+        Referred (laryngeal, cervical, blepharospasm) and, for each form, right of decided.
+    """
+    rows = []
+    for _, way in table.groupby("way"):
+        named = {row["form"]: row for row in way.to_dict("records")}
+        shown = {"Referred, by form": " / ".join(str(row["referred"]) for row in named.values())}
+        for form, row in named.items():
+            right = f"{row['correct']} of {row['decided']}: {_interval(row, '')}"
+            shown[GROUP_NAMES[form].capitalize()] = right
+        rows.append(shown)
+    return pd.DataFrame(rows)
+
+
+def readable_meaning(table: pd.DataFrame) -> pd.DataFrame:
+    """Format what rules score with and without controls as a page's table shows it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`helpers.brain_comparison.without_controls`.
+
+    Returns
+    -------
+    DataFrame
+        Series, Rule, share right among patients and among controls, and their mean. Rules that
+        see no scan stand first and once.
+    """
+    rows = []
+    for (effect, rule), part in table.groupby(["effect", "rule"], sort=False):
+        named = {row["group"]: row for row in part.to_dict("records")}
+        shown = {"Rule": rule, "Series": _series(effect)}
+        if rule.endswith("is a patient"):
+            shown["Series"] = "any"
+        for group in ("patients", "controls"):
+            shown[f"Right among {group}"] = _interval(named[group], "")
+        shown["Mean of both"] = _percent(part["both"].iloc[0])
+        rows.append(shown)
+    found = pd.DataFrame(rows).drop_duplicates()
+    return found.sort_values("Series", key=lambda names: names != "any", kind="stable")
+
+
+def readable_against(table: pd.DataFrame) -> pd.DataFrame:
+    """Format the network's paired comparisons as a page's table shows them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`helpers.brain_comparison.against`.
+
+    Returns
+    -------
+    DataFrame
+        One row a series and learner: its area, the network's less its area with interval, spread
+        over seeds and adjusted p; the same for shares decided rightly.
+    """
+    rows = []
+    for row in table.to_dict("records"):
+        alone = f"{row['only_network']} : {row['only_other']}"
+        rows.append(
+            {
+                "Series": _series(row["effect"]),
+                "Against": row["model"],
+                "Its area": _plain(row["auc"]),
+                "Network's area less its": _difference(row, "auc"),
+                "Over seeds": _limits(row, "lowest", "highest", shown=_signed),
+                "p, area": _p(row["auc_holm"]),
+                "Network's share right less its": _difference(row, "right"),
+                "Only one right": alone,
+                "p, decisions": _p(row["right_holm"]),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _series(effect: str) -> str:
@@ -242,8 +333,38 @@ def _series(effect: str) -> str:
 
 def _interval(row: dict, suffix: str) -> str:
     share, low, high = (row[name + suffix] for name in ("estimate", "low", "high"))
+    if pd.isna(share):
+        return "–"
     return f"{_percent(share)} ({_percent(low)} to {_percent(high)})"
 
 
 def _percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %" if share == share else "–"
+
+
+def _limits(row: dict, low: str, high: str, *, shown=None) -> str:
+    if pd.isna(row[low]) or pd.isna(row[high]):
+        return "–"
+    shown = shown or _percent
+    return f"{shown(row[low])} to {shown(row[high])}"
+
+
+def _difference(row: dict, name: str) -> str:
+    if pd.isna(row[f"{name}_difference"]):
+        return "–"
+    limits = _limits(row, f"{name}_low", f"{name}_high", shown=_signed)
+    return f"{_signed(row[f'{name}_difference'])} ({limits})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def _plain(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.2f}"
+
+
+def _p(value: float) -> str:
+    if pd.isna(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
