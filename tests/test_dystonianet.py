@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import accuracy, brain, dystonianet, shallow
+from helpers import accuracy, brain, brain_cache, dystonianet, shallow
+from helpers.networks import keras
 from helpers.phantom import brain as phantom
 
 SMALL = {"filters": [4, 4, 8, 8], "dense_units": 8, "batch_size": 8, "learning_rate": 1e-3}
@@ -149,3 +150,169 @@ def test_no_model_input_reads_the_truth(tmp_path, monkeypatch):
     dystonianet.train_seeds(subjects, volumes, seeds=[1], epochs=1, **SMALL)
     shallow.pca_logistic(subjects, volumes)
     assert not any("truth" in name or "locked" in name for name in opened)
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_in(epoch, monkeypatch, run):
+    """Run a training that stops in the middle of an epoch, counted from 1."""
+    plain, steps = keras.Model.train_on_batch, []
+
+    def step(self, *args, **kwargs):
+        steps.append(1)
+        if len(steps) == 4 * (epoch - 1) + 3:
+            raise Killed
+        return plain(self, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keras.Model, "train_on_batch", step)
+        with pytest.raises(Killed):
+            run()
+    return len(steps)
+
+
+def test_a_killed_training_goes_on_with_the_same_bits(tmp_path, monkeypatch):
+    subjects, volumes = cohort(strength=0.3)
+    options = SMALL | {"epochs": 4, "seed": 3, "dropout": 0.3}
+    whole, losses = dystonianet.train(subjects, volumes, **options)
+    file = tmp_path / "3.npz"
+
+    def run():
+        return dystonianet.train(subjects, volumes, checkpoint=file, **options)
+
+    killed_in(3, monkeypatch, run)
+    assert file.is_file() and not list(tmp_path.glob(".*"))
+    again, found = run()
+    pd.testing.assert_frame_equal(found, losses, check_exact=True)
+    for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_ended_training_is_read_back_and_only_if_nothing_changed(tmp_path, monkeypatch):
+    subjects, volumes = cohort(n=24)
+    options = SMALL | {"epochs": 2, "seed": 1, "checkpoint": tmp_path / "1.npz"}
+    one, _ = dystonianet.train(subjects, volumes, **options)
+    steps = []
+    plain = keras.Model.train_on_batch
+
+    def step(self, *args, **kwargs):
+        steps.append(1)
+        return plain(self, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", step)
+    two, history = dystonianet.train(subjects, volumes, **options)
+    assert not steps and len(history) == 2
+    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    changed = volumes.copy()
+    changed[0, 0, 0, 0] += 1
+    for scans, change in ((volumes, {"learning_rate": 2e-3}), (changed, {}), (volumes, {})):
+        steps.clear()
+        dystonianet.train(subjects, scans, **options | change)
+        assert len(steps) == 2, "the checkpoint of another training was used"
+
+
+def test_a_damaged_checkpoint_is_not_used(tmp_path):
+    subjects, volumes = cohort(n=24)
+    file = tmp_path / "1.npz"
+    options = SMALL | {"epochs": 2, "seed": 1, "checkpoint": file}
+    one, _ = dystonianet.train(subjects, volumes, **options)
+    content = file.read_bytes()
+    half = len(content) // 2
+    flipped = bytes([content[half] ^ 255])
+    for damaged in (content[:half], b"", content[:half] + flipped + content[half + 1 :]):
+        file.write_bytes(damaged)
+        two, history = dystonianet.train(subjects, volumes, **options)
+        assert len(history) == 2
+        for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_the_training_takes_the_steps_of_keras_fit():
+    subjects, volumes = cohort()
+    options = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
+    sizes = {"filters": [4, 4, 8, 8], "dense_units": 8}
+    ours, history = dystonianet.train(subjects, volumes, seed=5, **options, **sizes)
+    keras.utils.set_random_seed(5)
+    plain = dystonianet.build((16, 16, 16), **sizes)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3, 3 * 4)
+    plain.compile(keras.optimizers.Adam(schedule), "binary_crossentropy")
+    train, tune = ((subjects["split"] == name).to_numpy() for name in ("training", "optimisation"))
+    labels = subjects["patient"].to_numpy(np.float32)
+    found, kept = [], []
+    for epoch in range(3):
+        order = np.random.default_rng((5, epoch)).permutation(32)
+        fitted = plain.fit(
+            *(volumes[train][order], labels[train][order]),
+            validation_data=(volumes[tune], labels[tune]),
+            batch_size=8,
+            shuffle=False,
+            verbose=0,
+        )
+        found.append((fitted.history["loss"][0], fitted.history["val_loss"][0]))
+        kept.append(plain.get_weights())
+    both = history[["training_loss", "optimisation_loss"]].to_numpy()
+    np.testing.assert_allclose(both, found, atol=1e-5)
+    best = kept[np.array(found)[:, 1].argmin()]
+    for a, b in zip(ours.get_weights(), best, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_training_stops_when_the_optimisation_loss_falls_no_more():
+    subjects, volumes = cohort(strength=0.0)
+    options = SMALL | {"learning_rate": 1e-2}
+    _, history = dystonianet.train(subjects, volumes, seed=1, epochs=30, patience=2, **options)
+    best = int(history["kept"].idxmax())
+    assert len(history) == best + 3 < 30
+
+
+def test_every_size_of_the_network_is_a_parameter():
+    def names(**options):
+        sizes = {"filters": [2, 2, 2, 2], "dense_units": 3}
+        model = dystonianet.build((20, 16, 16), **sizes | options)
+        return model, [type(layer).__name__ for layer in model.layers]
+
+    assert "BatchNormalization" in names()[1] and "Dropout" not in names()[1]
+    assert "BatchNormalization" not in names(batch_norm=False)[1]
+    assert "Dropout" in names(dropout=0.5)[1]
+    pooled, kinds = names(global_pooling=True)
+    assert "Flatten" not in kinds and pooled.get_layer("features").kernel.shape == (2, 3)
+    assert names(kernel=5)[0].get_layer("conv2").kernel.shape[:3] == (5, 5, 5)
+    with pytest.raises(ValueError, match="at least 81 voxels a side for pooling by 3"):
+        names(pooling=3)
+
+
+def on_disk(folder, volumes):
+    files = [folder / f"{k}.npy" for k in range(len(volumes))]
+    for file, volume in zip(files, volumes, strict=True):
+        np.save(file, volume[..., 0])
+    return brain_cache.Volumes(files)
+
+
+def test_scans_on_disk_train_the_same_network(tmp_path):
+    subjects, volumes = cohort(n=24)
+    one, _ = dystonianet.train(subjects, volumes, seed=1, epochs=1, **SMALL)
+    stored = on_disk(tmp_path, volumes)
+    two, _ = dystonianet.train(subjects, stored, seed=1, epochs=1, **SMALL)
+    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    expected, got = dystonianet.predict(one, volumes), dystonianet.predict(two, stored)
+    np.testing.assert_array_equal(expected, got)
+
+
+def test_no_more_than_a_batch_of_scans_is_read_at_once(tmp_path, monkeypatch):
+    subjects, volumes = cohort(n=96)
+    stored, asked = on_disk(tmp_path, volumes), []
+    plain = brain_cache.Volumes.__getitem__
+
+    def noting(self, key):
+        found = plain(self, key)
+        asked.append(len(found))
+        return found
+
+    monkeypatch.setattr(brain_cache.Volumes, "__getitem__", noting)
+    model, _ = dystonianet.train(subjects, stored, seed=1, epochs=1, **SMALL)
+    dystonianet.predict(model, stored)
+    assert max(asked) == SMALL["batch_size"] and sum(asked) == 32 + 32 + 96
