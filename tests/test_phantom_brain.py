@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import brain, paths
+from helpers import brain, effects, paths
 from helpers.phantom import brain as phantom
 from helpers.phantom import brain_head, brain_template
 
@@ -56,6 +56,30 @@ def test_a_smaller_cohort_is_part_of_a_larger_one():
     assert (both["_merge"] == "both").all()
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_held_out_controls_are_apart_and_balanced_with_the_validation_patients(seed):
+    table = phantom.plan(seed=seed, fraction=1.0)
+    controls = table[table["split"] == "held_out_controls"].reset_index(drop=True)
+    assert set(controls["group"]) == {"control"}
+    assert not (table["group"] == "control")[table["split"] == "validation"].any()
+    assert not controls["subject_id"].duplicated().any()
+    patients = table[table["split"] == "validation"]
+    # Each is the twin of a patient: the first third or so of each form.
+    twins = pd.concat([part.head(20) for _, part in patients.groupby("group", sort=False)])
+    for k, (_, control) in enumerate(controls.iterrows()):
+        form = ("LD", "CD", "BSP")[k % 3]
+        twin = twins[twins["group"] == form].iloc[k // 3]
+        assert (control["sex"], control["site"]) == (twin["sex"], twin["site"])
+        assert abs(control["age_years"] - twin["age_years"]) <= 2
+    # Against all patients, chance remains: four standard errors.
+    age = controls["age_years"].mean() - patients["age_years"].mean()
+    assert abs(age) < 4 * patients["age_years"].std() * np.sqrt(1 / 59 + 1 / 172)
+    women = (controls["sex"] == "F").mean() - (patients["sex"] == "F").mean()
+    assert abs(women) < 4 * np.sqrt(0.25 * (1 / 59 + 1 / 172))
+    shares = controls["site"].value_counts(normalize=True)
+    assert shares.between(0.2, 0.3).all() and len(shares) == 4
+
+
 @pytest.mark.parametrize("split", ["training", "optimisation"])
 def test_controls_match_patients_in_sex_age_and_site(split):
     part = phantom.plan(seed=5, fraction=1.0).query("split == @split")
@@ -101,18 +125,84 @@ def short_calibration(monkeypatch):
     monkeypatch.setattr(phantom, "CALIBRATION_SUBJECTS", 6)
 
 
-def test_one_seed_gives_the_same_bytes_and_a_run_can_be_continued(tmp_path, short_calibration):
-    one, two = tmp_path / "one", tmp_path / "two"
-    for folder in (one, two):
-        phantom.write_cohort(profile(), folder, processes=1)
-    for path in sorted(one.rglob("*.csv")):
-        assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
-    first = next(iter(sorted((one / "nifti").iterdir())))
-    untouched = first.stat().st_mtime_ns
-    lost = one / "truth" / "means" / "sub-002.json"
-    lost.unlink()
-    phantom.write_cohort(profile(), one, processes=1)
-    assert lost.exists() and first.stat().st_mtime_ns == untouched
+def test_one_seed_gives_the_same_bytes_after_an_interruption_too(
+    tmp_path, short_calibration, monkeypatch
+):
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    phantom.write_cohort(profile(), whole, processes=1)
+    save, calls = nib.save, []
+
+    def stopping(image, path):
+        save(image, path)
+        calls.append(path)
+        # The third file of the third subject: written in part, not yet under its own name.
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(phantom.nib, "save", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        phantom.write_cohort(profile(), torn, processes=1)
+    assert not (torn / "cohort.json").exists()
+    before = {path: path.stat().st_mtime_ns for path in (torn / "truth" / "means").iterdir()}
+    assert 0 < len(before) < len(list((whole / "truth" / "means").iterdir()))
+    monkeypatch.setattr(phantom.nib, "save", save)
+    phantom.write_cohort(profile(), torn, processes=1)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    names = [{path.relative_to(f) for path in f.rglob("*.*")} for f in (whole, torn)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        assert (whole / name).read_bytes() == (torn / name).read_bytes(), name
+
+
+def test_any_effect_size_can_be_formed_from_the_files(results):
+    folder = results / "cohort/brain"
+    subjects = brain.read_subjects(folder / "subjects.csv").set_index("subject_id")
+    for name, row in subjects.groupby("group").head(2).iterrows():
+        for column, size in (("file", 0.5), ("file_exaggerated", 2.0)):
+            stored = nib.load(results / row[column])
+            formed = phantom.with_effect(folder, name, effect_d=size if row["patient"] else 0.0)
+            assert formed.get_data_dtype() == stored.get_data_dtype()
+            np.testing.assert_array_equal(np.asarray(formed.dataobj), np.asarray(stored.dataobj))
+            np.testing.assert_array_equal(formed.affine, stored.affine)
+        none, one = (phantom.with_effect(folder, name, effect_d=d) for d in (0.0, 1.0))
+        own = np.asarray(nib.load(folder / "truth/own_regions" / f"{name}.nii.gz").dataobj)
+        changed = np.asarray(one.dataobj) != np.asarray(none.dataobj)
+        assert changed[own > 0].mean() > 0.9 and 0 < changed.mean() < 0.2
+
+
+def test_without_effect_a_patients_scan_is_the_brain_as_it_was_made(results):
+    folder = results / "cohort/brain"
+    row = phantom.plan(seed=2021, fraction=0.25).iloc[0].to_dict()
+    key = np.random.SeedSequence(2021, spawn_key=(1, row["number"]))
+    head = phantom._head(row, 8.0, "registered", key)
+    found = np.asarray(phantom.with_effect(folder, row["subject_id"], effect_d=0.0).dataobj)
+    np.testing.assert_array_equal(found, np.rint(head.image))
+
+
+def test_a_subject_that_is_not_there_is_named(results):
+    with pytest.raises(FileNotFoundError, match="'sub-999'"):
+        phantom.with_effect(results / "cohort/brain", "sub-999", effect_d=1.0)
+
+
+def test_files_of_changes_are_small(results):
+    def size(name):
+        return sum(path.stat().st_size for path in (results / "cohort/brain" / name).iterdir())
+
+    assert size("truth/units") < 0.25 * size("nifti")
+
+
+def test_less_of_the_effect_is_found_at_the_templates_place(results):
+    sample = pd.read_csv(results / "cohort/brain/truth/poses.csv")
+    assert sample.groupby(["pose", "region"]).size().eq(phantom.CALIBRATION_SUBJECTS).all()
+    found = effects.by_pose(sample, effect_d=1.0).pivot_table(
+        index=["pose", "region"], columns="place", values="estimate"
+    )
+    # The sign of a region's change is in it: the phantom darkens white and brightens grey matter.
+    np.testing.assert_allclose(found["own"].abs(), 1.0)
+    assert (np.sign(found["own"]) == np.sign(found["atlas"])).all()
+    assert (found["atlas"].abs() < found["own"].abs()).all()
+    mean = found["atlas"].abs().groupby("pose").mean()
+    assert mean["as_scanned"] < mean["registered"]
 
 
 def test_another_seed_gives_other_brains(tmp_path, short_calibration):

@@ -2,7 +2,8 @@
 
 Patients carry a small change of intensity in six regions (:mod:`.brain_template`). Its size is
 Cohen's d of the region's mean in the subject's own warped region, on the scale the network
-reads. It is calibrated on unaffected brains only, before any network sees one.
+reads. It is calibrated on unaffected brains only, before any network sees one. The unaffected
+image and the change per unit of d are kept, so that any other size can be formed later.
 """
 
 import hashlib
@@ -19,6 +20,9 @@ from joblib import Parallel, delayed
 
 from helpers import brain, paths
 from helpers.phantom import brain_head, brain_template
+from helpers.phantom.brain_regions import NAMES, labels, means, region_means, responses
+
+__all__ = ["NAMES", "calibrate", "plan", "region_means", "with_effect", "write_cohort"]
 
 #: At full size as many held-out controls as laryngeal patients of the validation set; ours.
 HELD_OUT_CONTROLS = 59
@@ -27,7 +31,8 @@ HELD_OUT_CONTROLS = 59
 DEMOGRAPHICS = {"LD": (55, 12, 0.70), "CD": (57, 11, 0.70), "BSP": (61, 9, 0.65)}
 #: The calibration sample is the same for every seed and profile.
 CALIBRATION_SEED, CALIBRATION_SUBJECTS = 20200928, 80
-NAMES = tuple(region.name for region in brain_template.REGIONS)
+#: Images of each subject: as made, and the two series of the cohort.
+SERIES = ("unaffected", "file", "file_exaggerated")
 
 
 def plan(*, seed: int, fraction: float) -> pd.DataFrame:
@@ -99,9 +104,9 @@ def write_cohort(profile, folder: str | Path, *, processes: int = 2) -> None:
     amplitudes = _calibrated(folder, profile.cohort, processes)
     people = plan(seed=profile.seed, fraction=profile.cohort.subject_fraction)
     rows = people.to_dict("records")
-    Parallel(n_jobs=processes)(
-        delayed(_write_subject)(row, profile, amplitudes, folder) for row in rows
-    )
+    tasks = [delayed(_write_maps)(folder)]
+    tasks += [delayed(_write_subject)(row, profile, amplitudes, folder) for row in rows]
+    Parallel(n_jobs=processes)(tasks)
     _write_truth(folder, people, amplitudes, profile)
     _write_subjects(people, folder)
     with paths.atomic_path(folder / "cohort.json") as temporary:
@@ -128,19 +133,28 @@ def calibrate(voxel_mm: float, *, pose: str = "registered", processes: int = 1) 
         amplitude 1; ``amplitude_per_d`` = spread / response. All in standard deviations of a
         brain's intensity.
     """
-    made = Parallel(n_jobs=processes)(
-        delayed(_calibration_row)(k, voxel_mm, pose) for k in range(CALIBRATION_SUBJECTS)
-    )
-    means, responses = np.array(made).transpose(1, 0, 2)
-    spread, response = means.std(0, ddof=1), responses.mean(0)
-    return pd.DataFrame(
-        {
-            "region": NAMES,
-            "spread": spread,
-            "response": response,
-            "amplitude_per_d": spread / response,
-        }
-    )
+    return _amplitudes(_calibration_sample(voxel_mm, pose, processes))
+
+
+def unit_change(head: brain_head.Head, amplitudes: pd.DataFrame) -> np.ndarray:
+    """Return what one unit of Cohen's d adds to a brain's image.
+
+    Parameters
+    ----------
+    head : brain_head.Head
+        Unaffected brain.
+    amplitudes : DataFrame
+        From :func:`calibrate`.
+
+    Returns
+    -------
+    ndarray of float32, shape (x, y, z)
+        0 outside the regions.
+    """
+    signs = np.array([region.sign for region in brain_template.REGIONS])
+    strength = np.concatenate([[0], signs * amplitudes["amplitude_per_d"].to_numpy()])
+    brightness = head.image[head.image > 0].std()
+    return (brightness * strength[head.region] * head.unit_effect).astype(np.float32)
 
 
 def affected(head: brain_head.Head, amplitudes: pd.DataFrame, *, effect_d: float) -> np.ndarray:
@@ -159,34 +173,42 @@ def affected(head: brain_head.Head, amplitudes: pd.DataFrame, *, effect_d: float
     -------
     ndarray of float32, shape (x, y, z)
     """
-    signs = np.array([region.sign for region in brain_template.REGIONS])
-    strength = np.concatenate([[0], effect_d * signs * amplitudes["amplitude_per_d"].to_numpy()])
-    brightness = head.image[head.image > 0].std()
-    change = brightness * strength[head.region] * head.unit_effect
-    return (head.image + change).astype(np.float32)
+    return (head.image + effect_d * unit_change(head, amplitudes)).astype(np.float32)
 
 
-def region_means(image: np.ndarray, head: brain_head.Head) -> np.ndarray:
-    """Return the mean of a standardised image in each of the subject's own regions.
+def with_effect(folder: str | Path, subject_id: str, *, effect_d: float) -> nib.Nifti1Image:
+    """Return a subject's scan with an effect of any size, without making the brain again.
 
     Parameters
     ----------
-    image : ndarray, shape (x, y, z)
-        The subject's image, affected or not.
-    head : brain_head.Head
-        Where the regions lie in this subject.
+    folder : str or Path
+        ``results/<profile>/cohort/brain``, as :func:`write_cohort` leaves it.
+    subject_id : str
+        As in ``subjects.csv``; a control is given the effect that it would carry as a patient.
+    effect_d : float
+        Cohen's d in each of the own regions; 0 gives the unaffected scan, also of a patient.
 
     Returns
     -------
-    ndarray, shape (6,)
-        Means weighted by the planted change's profile, in standard deviations of the brain.
+    Nifti1Image
+        Whole numbers as in the cohort's files.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the cohort holds no such subject.
     """
-    values = brain.standardise(image)
-    return np.array([(w * values).sum() / w.sum() for w in _weights(head)])
-
-
-def _weights(head: brain_head.Head) -> list[np.ndarray]:
-    return [np.where(head.region == n + 1, head.unit_effect, 0) for n in range(len(NAMES))]
+    parts = Path(folder) / "truth" / "units" / f"{subject_id}.nii.gz"
+    if not parts.is_file():
+        raise FileNotFoundError(
+            f"No subject {subject_id!r} in {folder}: {parts.name} is missing from truth/units. "
+            "Available are those of subjects.csv of a cohort of the phantom. Make it with: "
+            "make cohort"
+        )
+    scan = nib.load(Path(folder) / "nifti" / f"{subject_id}.nii.gz")
+    change, before = np.moveaxis(nib.load(parts).get_fdata(dtype=np.float32), -1, 0)
+    unaffected = np.where(change != 0, before.astype(np.int16), np.asarray(scan.dataobj))
+    return _image(_planted(unaffected, change, effect_d), scan.affine)
 
 
 def _twin(people: dict, split: str, k: int) -> tuple:
@@ -273,43 +295,91 @@ def _head(row: dict, voxel_mm: float, pose: str, key: np.random.SeedSequence) ->
 
 
 def _calibrated(folder: Path, cohort, processes: int) -> pd.DataFrame:
-    path = folder / "truth" / "calibration.csv"
-    if not path.exists():
-        made = calibrate(cohort.brain_voxel_mm, pose=cohort.brain_pose, processes=processes)
-        _write(made, path)
+    path, poses = (folder / "truth" / name for name in ("calibration.csv", "poses.csv"))
+    if not (path.exists() and poses.exists()):
+        found = []
+        for pose in brain_head.Specification().poses:
+            sample = _calibration_sample(cohort.brain_voxel_mm, pose.name, processes)
+            amplitudes = _amplitudes(sample)
+            found.append(_changes(sample, amplitudes).assign(pose=pose.name))
+            if pose.name == cohort.brain_pose:
+                _write(amplitudes, path)
+        _write(pd.concat(found), poses)
     return pd.read_csv(path)
 
 
-def _calibration_row(k: int, voxel_mm: float, pose: str) -> tuple[np.ndarray, np.ndarray]:
+def _calibration_sample(voxel_mm: float, pose: str, processes: int) -> list[np.ndarray]:
+    made = Parallel(n_jobs=processes)(
+        delayed(_calibration_row)(k, voxel_mm, pose) for k in range(CALIBRATION_SUBJECTS)
+    )
+    return [np.array(part) for part in zip(*made, strict=True)]
+
+
+def _calibration_row(k: int, voxel_mm: float, pose: str) -> tuple[np.ndarray, ...]:
     key = np.random.SeedSequence(CALIBRATION_SEED, spawn_key=(1, k))
     rng = np.random.default_rng(np.random.SeedSequence(CALIBRATION_SEED, spawn_key=(0, k)))
     sex, age, site = _person("LD", k, None, rng)
     row = {"sex": sex, "age_years": age, "site": f"site{site + 1}"}
     head = _head(row, voxel_mm, pose, key)
-    response = np.array([(w**2).sum() / w.sum() for w in _weights(head)])
-    return region_means(head.image, head), response
+    return (*means(head.image, head, pose=pose), *responses(head, pose=pose))
+
+
+def _amplitudes(sample: list[np.ndarray]) -> pd.DataFrame:
+    own, _, response, _ = sample
+    spread, response = own.std(0, ddof=1), response.mean(0)
+    return pd.DataFrame(
+        {
+            "region": NAMES,
+            "spread": spread,
+            "response": response,
+            "amplitude_per_d": spread / response,
+        }
+    )
+
+
+def _changes(sample: list[np.ndarray], amplitudes: pd.DataFrame) -> pd.DataFrame:
+    own, atlas, own_response, atlas_response = sample
+    signs = np.array([region.sign for region in brain_template.REGIONS])
+    strength = signs * amplitudes["amplitude_per_d"].to_numpy()
+    columns = {"unaffected": own, "change": own_response * strength}
+    columns |= {"atlas_unaffected": atlas, "atlas_change": atlas_response @ strength}
+    people = np.repeat(np.arange(1, len(own) + 1), len(NAMES))
+    values = {name: part.ravel() for name, part in columns.items()}
+    return pd.DataFrame({"person": people, "region": NAMES * len(own), **values})
 
 
 def _write_subject(row: dict, profile, amplitudes: pd.DataFrame, folder: Path) -> None:
     done = folder / "truth" / "means" / f"{row['subject_id']}.json"
     if done.exists():
         return
-    cohort = profile.cohort
+    cohort, name = profile.cohort, f"{row['subject_id']}.nii.gz"
     key = np.random.SeedSequence(profile.seed, spawn_key=(1, row["number"]))
     head = _head(row, cohort.brain_voxel_mm, cohort.brain_pose, key)
-    sizes = {"unaffected": 0.0, "file": cohort.effect_d, "file_exaggerated": cohort.exaggerated_d}
-    images = {name: affected(head, amplitudes, effect_d=d) for name, d in sizes.items()}
-    names = _file_names(row)
-    for column in ("file", "file_exaggerated") if row["group"] != "control" else ():
-        _save(images[column], head.affine, folder / "nifti" / names[column])
-    if row["group"] == "control":
-        images = dict.fromkeys(sizes, head.image)
-        _save(head.image, head.affine, folder / "nifti" / names["file"])
-    own = folder / "truth" / "own_regions" / f"{row['subject_id']}.nii.gz"
-    _save(_labels(head.unit_effect, head.region), head.affine, own)
-    means = {name: region_means(image, head).tolist() for name, image in images.items()}
+    # In steps of a 64th of a stored number, which files hold in half the space.
+    change = np.rint(64 * unit_change(head, amplitudes)) / np.float32(64)
+    unaffected = np.rint(head.image).clip(0, 32767).astype(np.int16)
+    scans = dict.fromkeys(SERIES, unaffected)
+    if row["group"] != "control":
+        scans["file"] = _planted(unaffected, change, cohort.effect_d)
+        scans["file_exaggerated"] = _planted(unaffected, change, cohort.exaggerated_d)
+    for column, file in _file_names(row).items():
+        _save(scans[column], head.affine, folder / "nifti" / file)
+    parts = np.stack([change, np.where(change != 0, unaffected, 0)], axis=-1)
+    _save(parts, head.affine, folder / "truth" / "units" / name)
+    _save(labels(head.unit_effect, head.region), head.affine, folder / "truth/own_regions" / name)
     with paths.atomic_path(done) as temporary:
-        temporary.write_text(json.dumps(means))
+        temporary.write_text(json.dumps(_measured(scans, head, cohort.brain_pose)))
+
+
+def _measured(scans: dict, head: brain_head.Head, pose: str) -> dict[str, list[float]]:
+    found = {}
+    for series, scan in scans.items():
+        if series != "unaffected" and scan is scans["unaffected"]:
+            own, atlas = found["unaffected"], found["atlas_unaffected"]
+        else:
+            own, atlas = (part.tolist() for part in means(scan, head, pose=pose))
+        found[series], found[f"atlas_{series}"] = own, atlas
+    return found
 
 
 def _file_names(row: dict) -> dict[str, str]:
@@ -318,44 +388,50 @@ def _file_names(row: dict) -> dict[str, str]:
     return {"file": plain, "file_exaggerated": plain if row["group"] == "control" else strong}
 
 
-def _labels(unit: np.ndarray, region: np.ndarray) -> np.ndarray:
-    strongest = np.zeros(len(NAMES) + 1)
-    np.maximum.at(strongest, region, unit)
-    return np.where((unit > 0) & (unit >= 0.5 * strongest[region]), region, 0).astype(np.uint8)
+def _planted(unaffected: np.ndarray, change: np.ndarray, effect_d: float) -> np.ndarray:
+    # Whole numbers first and last, so that the same sum can be formed later from the files.
+    return (unaffected + np.rint(effect_d * change)).clip(0, 32767).astype(np.int16)
+
+
+def _image(volume: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    image = nib.Nifti1Image(volume, affine)
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = b"synthetic brain, not a person"
+    return image
 
 
 def _save(volume: np.ndarray, affine: np.ndarray, path: Path) -> None:
-    stored = volume if volume.dtype == np.uint8 else np.rint(volume).clip(0, 32767)
-    image = nib.Nifti1Image(stored.astype(np.uint8 if volume.dtype == np.uint8 else "i2"), affine)
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = b"synthetic brain, not a person"
     with paths.atomic_path(path) as temporary:
-        nib.save(image, temporary)
+        nib.save(_image(volume, affine), temporary)
 
 
-def _write_truth(folder: Path, people: pd.DataFrame, amplitudes: pd.DataFrame, profile) -> None:
+def _write_maps(folder: Path) -> None:
     template = brain_template.load(2.0)
     for name, volume in (
         ("effect_map", template.unit_effect.astype(np.float32)),
-        ("region_labels", _labels(template.unit_effect, template.region)),
+        ("region_labels", labels(template.unit_effect, template.region)),
     ):
         with paths.atomic_path(folder / "truth" / f"{name}.nii.gz") as temporary:
             nib.save(nib.Nifti1Image(volume, template.affine), temporary)
-    means = _collected(folder, people)
-    _write(means, folder / "truth" / "region_means.csv")
+
+
+def _write_truth(folder: Path, people: pd.DataFrame, amplitudes: pd.DataFrame, profile) -> None:
+    table = _collected(folder, people)
+    _write(table, folder / "truth" / "region_means.csv")
     sizes = {"file": profile.cohort.effect_d, "file_exaggerated": profile.cohort.exaggerated_d}
-    parts = [effect_sizes(means, people, series).assign(target_d=d) for series, d in sizes.items()]
-    table = pd.concat(parts).merge(amplitudes, on="region")
-    _write(table, folder / "truth" / "regions.csv")
+    parts = [effect_sizes(table, people, series).assign(target_d=d) for series, d in sizes.items()]
+    sizes_found = pd.concat(parts).merge(amplitudes, on="region")
+    _write(sizes_found, folder / "truth" / "regions.csv")
 
 
-def effect_sizes(means: pd.DataFrame, people: pd.DataFrame, series: str) -> pd.DataFrame:
+def effect_sizes(table: pd.DataFrame, people: pd.DataFrame, series: str) -> pd.DataFrame:
     """Return how large the planted effect came out in each region.
 
     Parameters
     ----------
-    means : DataFrame
-        ``subject_id, region, unaffected, file, file_exaggerated``: standardised means.
+    table : DataFrame
+        ``subject_id, region, unaffected, file, file_exaggerated``: standardised means in the own
+        regions; with the prefix ``atlas_`` at the template's place.
     people : DataFrame
         ``subject_id, group``.
     series : {"file", "file_exaggerated"}
@@ -364,28 +440,28 @@ def effect_sizes(means: pd.DataFrame, people: pd.DataFrame, series: str) -> pd.D
     Returns
     -------
     DataFrame
-        ``series, region``; ``realised_d``, the patients' mean change against themselves
-        without the effect over the standard deviation of all unaffected images; and
-        ``observed_d``, patients against controls, which also carries sampling error.
+        ``series, region, realised_d, atlas_realised_d``: the patients' mean change against
+        themselves without the effect over the standard deviation of all unaffected images.
+        Patients against controls, with intervals: :func:`helpers.effects.measured`.
     """
     groups = people.set_index("subject_id")["group"]
     rows = []
     for region in NAMES:
-        part = means[means["region"] == region].set_index("subject_id")
+        part = table[table["region"] == region].set_index("subject_id")
         patient = groups.loc[part.index] != "control"
-        change = (part[series] - part["unaffected"])[patient].mean()
-        a, b = part.loc[patient, series], part.loc[~patient, series]
-        pooled = np.sqrt((a.var() * (len(a) - 1) + b.var() * (len(b) - 1)) / (len(part) - 2))
-        realised = change / part["unaffected"].std()
-        rows.append((series, region, realised, (a.mean() - b.mean()) / pooled))
-    return pd.DataFrame(rows, columns=["series", "region", "realised_d", "observed_d"])
+        row = {"series": series, "region": region}
+        for prefix in ("", "atlas_"):
+            after, before = part[prefix + series], part[prefix + "unaffected"]
+            row[f"{prefix}realised_d"] = (after - before)[patient].mean() / before.std()
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _collected(folder: Path, people: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for subject in people["subject_id"]:
-        means = json.loads((folder / "truth" / "means" / f"{subject}.json").read_text())
-        parts.append(pd.DataFrame({"subject_id": subject, "region": NAMES, **means}))
+        found = json.loads((folder / "truth" / "means" / f"{subject}.json").read_text())
+        parts.append(pd.DataFrame({"subject_id": subject, "region": NAMES, **found}))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -5,6 +5,7 @@ assumptions, chosen for plausible looks and stated with the cohort.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -219,6 +220,35 @@ def simulate(
     unit = _filled(values["unit_effect"], inside)
     region = _filled(values["region"], inside)
     return _averaged(image, unit, region, factor, voxel_mm)
+
+
+@lru_cache(maxsize=2)
+def undeformed(voxel_mm: float) -> Head:
+    """Return the template itself as a head: no warp, pose, age or scanner.
+
+    Parameters
+    ----------
+    voxel_mm : float
+        Voxel size of the result, mm.
+
+    Returns
+    -------
+    Head
+
+    Examples
+    --------
+    >>> int(undeformed(8.0).region.max())
+    6
+    """
+    spec = Specification()
+    factor = 2 if voxel_mm >= 4 else 1
+    axes = grid(voxel_mm / factor)
+    points = np.stack(np.meshgrid(*axes, indexing="ij"))
+    inside, values = _sampled(brain_template.load(voxel_mm / factor), points)
+    fluid = np.clip(1 - values["white"] - values["grey"], 0, 1)
+    image = values["white"] + spec.grey * values["grey"] + spec.fluid * fluid
+    maps = (image, values["unit_effect"], values["region"])
+    return _averaged(*(_filled(values, inside) for values in maps), factor, voxel_mm)
 
 
 def grid(spacing_mm: float) -> list[np.ndarray]:
