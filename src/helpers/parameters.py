@@ -146,16 +146,40 @@ class Coverage(_Section):
     coverage_datasets: Count = Field(description="simulated data sets for each correlation")
 
 
-class DystoniaNet(_Section):
-    """The 3-D network; its sizes are not published and are assumptions here."""
+class BrainLayers(_Section):
+    """Sizes of the 3-D network; none is published, all are assumptions."""
 
     filters: Annotated[list[Count], Field(min_length=4, max_length=4)] = Field(
         description="filters of the four convolutional layers"
     )
+    kernel: int = Field(ge=1, le=7, description="edge of the convolutions' kernels, voxels")
+    pooling: int = Field(ge=2, le=4, description="edge of the pooled blocks, voxels")
     dense_units: Count = Field(description="units of the first dense layer")
-    epochs: Count = Field(description="passes over the training set")
-    dn_batch_size: Count = Field(description="subjects per step")
-    dn_learning_rate: Positive = Field(description="initial step size of Adam")
+
+
+class BrainExtras(_Section):
+    """What stands beside the published layers of the 3-D network; all are assumptions."""
+
+    dropout: float = Field(ge=0, lt=1, description="share of dense units left out in a step")
+    batch_norm: bool = Field(description="normalise each map after its pooling")
+    global_pooling: bool = Field(description="mean of each last map instead of all its voxels")
+
+
+class BrainFitting(_Section):
+    """How the 3-D network is trained; nothing of it is published, all are assumptions."""
+
+    epochs: Count = Field(description="passes over the training set at most")
+    patience: Count = Field(description="epochs without a lower optimisation loss before stopping")
+    batch_size: Count = Field(description="subjects per step")
+    learning_rate: Positive = Field(description="initial step size of Adam")
+
+
+class DystoniaNet(_Section):
+    """The 3-D network, its training and its referrals."""
+
+    layers: BrainLayers = Field(description="sizes of the network")
+    extras: BrainExtras = Field(description="what stands beside the published layers")
+    fitting: BrainFitting = Field(description="how it is trained")
     referral_target: float = Field(ge=0, lt=1, description="share of subjects to refer")
     dn_seeds: Count = Field(description="repeated trainings, each with its own seed")
 
