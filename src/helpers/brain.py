@@ -1,20 +1,25 @@
 """Brain MRI: who is in the cohort, and a scan as the network reads it.
 
 The poster feeds "raw structural brain MRI" to the network. Which matrix, voxel size and
-intensity scale it used is not published; resampling, the box and standardisation are ours.
+intensity scale it used is not published; resampling, the box and both scales of intensity are
+ours. An author's own scans are taken in by :mod:`helpers.own_brains`.
 """
 
+import difflib
 import json
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from nibabel import processing
-from scipy import ndimage
 
-from helpers import cohort, images, paths
+from helpers import cohort, head_box, volumes
+from helpers.head_box import BOX_CENTRE_MM as BOX_CENTRE_MM
+from helpers.head_box import BOX_MM as BOX_MM
+from helpers.head_box import box_affine as box_affine
+from helpers.head_box import box_shape as box_shape
+from helpers.head_box import foreground as foreground
+from helpers.images import UnreadableImage
 
 GROUPS = ("LD", "CD", "BSP", "control")
 SPLITS = ("training", "optimisation", "validation", "held_out_controls")
@@ -34,13 +39,53 @@ PUBLISHED_COUNTS = (
 #: The phantom's two series: an effect of the size that studies report, and a positive control.
 EFFECTS = ("realistic", "exaggerated")
 
-#: Size of the box the network sees, mm along x, y, z: a brain with some room around it.
-BOX_MM = (160.0, 192.0, 160.0)
+#: How a scan's intensities reach the network, see :func:`scaled`.
+INPUTS = ("standardised", "raw")
+
+_GROUP_WORDS = "LD, CD, BSP, control, or a word of your own that is not like one of them"
+#: Words for people without the condition that are not the table's word for them.
+NOT_CONTROL = ("controls", "healthy", "hc", "normal", "ctrl", "none")
+
+
+def _is_group(group: pd.Series) -> pd.Series:
+    """Let any short word name an author's group, but none that may be a slip of the pen."""
+    return group.map(lambda name: not group_problem(str(name)))
+
+
+def group_problem(name: str) -> str:
+    """Return what speaks against a group's name; nothing for a sound one.
+
+    A group of any other name counts as patients, so a misspelt control must not pass.
+
+    Parameters
+    ----------
+    name : str
+        As it stands in the table.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> group_problem("Control"), group_problem("tremor")
+    ("did you mean 'control'?", '')
+    """
+    if name in GROUPS:
+        return ""
+    if not name.replace("_", "a").replace("-", "a").replace(" ", "a").isalnum() or len(name) > 24:
+        return "expected a word of letters, digits, '-' and '_'"
+    if name.lower() in NOT_CONTROL:
+        return "did you mean 'control'?"
+    small = {group.lower(): group for group in GROUPS}
+    close = difflib.get_close_matches(name.lower(), small, n=1, cutoff=0.75)
+    return f"did you mean {small[close[0]]!r}?" if close else ""
+
 
 SUBJECTS = pa.DataFrameSchema(
     {
         "subject_id": pa.Column(str, unique=True),
-        "group": pa.Column(str, pa.Check.isin(GROUPS)),
+        "group": pa.Column(str, pa.Check(_is_group, error=_GROUP_WORDS)),
         "sex": pa.Column(str, pa.Check.isin(["F", "M"])),
         "age_years": pa.Column(float, pa.Check.in_range(0, 120)),
         "site": pa.Column(str),
@@ -50,10 +95,6 @@ SUBJECTS = pa.DataFrameSchema(
     },
     coerce=True,
 )
-
-
-#: What an author's table must have; a second series of scans is the phantom's alone.
-OWN_COLUMNS = [name for name, column in SUBJECTS.columns.items() if column.required]
 
 
 class UnusableBrains(ValueError):
@@ -71,15 +112,15 @@ def read_subjects(path: str | Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns of :data:`SUBJECTS`; ``patient`` is 1 for the three forms, 0 for controls.
+        Columns of :data:`SUBJECTS`; ``patient`` is 0 for controls, 1 for every other group.
 
     Raises
     ------
-    UnusableBrains
-        Listing every problem of the table; :class:`helpers.cohort.InvalidCohort` when it is none.
+    helpers.cohort.InvalidCohort
+        Listing every problem of the table.
     """
-    table = cohort.read_table(Path(path), text=["subject_id", "site"])
-    _stop_at(cohort.table_problems(table, SUBJECTS), Path(path).name)
+    table = cohort.read_table(Path(path), text=["subject_id", "site", "group"])
+    cohort.stop_at(cohort.table_problems(table, SUBJECTS), Path(path).name)
     table = SUBJECTS.validate(table)
     return table.assign(patient=(table["group"] != "control").astype(int))
 
@@ -96,7 +137,8 @@ def counts(subjects: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Columns ``set, group, published, here, women, age``; ``published`` is missing for the
-        held-out controls, ``women`` and ``age`` are per cent and mean (years) here.
+        held-out controls and for an author's own groups, ``women`` and ``age`` are per cent and
+        mean (years) here.
 
     Examples
     --------
@@ -106,7 +148,10 @@ def counts(subjects: pd.DataFrame) -> pd.DataFrame:
     {'set': 'training', 'group': 'LD', 'published': 160, 'here': 1}
     """
     rows = []
-    for split, group, published in (*PUBLISHED_COUNTS, ("held_out_controls", "control", pd.NA)):
+    cells = (*PUBLISHED_COUNTS, ("held_out_controls", "control", pd.NA))
+    here = sorted(set(zip(subjects["split"], subjects["group"], strict=True)))
+    more = [(*cell, pd.NA) for cell in here if cell not in {known[:2] for known in cells}]
+    for split, group, published in (*cells, *more):
         here = subjects[(subjects["split"] == split) & (subjects["group"] == group)]
         women = 100 * (here["sex"] == "F").mean()
         rows.append((split, group, published, len(here), women, here["age_years"].mean()))
@@ -198,7 +243,7 @@ def predictions(
 
 
 def examples(
-    subjects: pd.DataFrame, folder: str | Path, *, voxel_mm: float
+    subjects: pd.DataFrame, folder: str | Path, *, voxel_mm: float | None = None
 ) -> dict[str, np.ndarray]:
     """Return one brain of each group, and where the phantom's effect lies in the first patient.
 
@@ -208,66 +253,25 @@ def examples(
         As :func:`read_subjects` returns it.
     folder : str or Path
         ``results/<profile>``.
-    voxel_mm : float
-        Voxel size, mm.
+    voxel_mm : float, optional
+        Voxel size, mm; the cohort's when not given.
 
     Returns
     -------
     dict of str to ndarray of float32, shape (x, y, z)
         By group; ``effect`` is the exaggerated minus the realistic scan, absent for own scans.
     """
+    options = reading(folder) | ({} if voxel_mm is None else {"voxel_mm": voxel_mm})
     first = subjects.drop_duplicates("group").set_index("group")
-    groups = [group for group in GROUPS if group in first.index]
-    shown = {g: read_volume(Path(folder) / first["file"][g], voxel_mm=voxel_mm) for g in groups}
+    groups = [
+        *(g for g in GROUPS if g in first.index),
+        *(g for g in first.index if g not in GROUPS),
+    ]
+    shown = {g: read_volume(Path(folder) / first["file"][g], **options) for g in groups}
     if "file_exaggerated" in first:
         name = first["file_exaggerated"][groups[0]]
-        strong = read_volume(Path(folder) / name, voxel_mm=voxel_mm)
-        shown["effect"] = strong - shown[groups[0]]
+        shown["effect"] = read_volume(Path(folder) / name, **options) - shown[groups[0]]
     return shown
-
-
-def box_shape(voxel_mm: float) -> tuple[int, int, int]:
-    """Return the shape of the network's box.
-
-    Parameters
-    ----------
-    voxel_mm : float
-        Voxel size, mm.
-
-    Returns
-    -------
-    tuple of int
-        Voxels along x, y, z.
-
-    Examples
-    --------
-    >>> box_shape(4.0)
-    (40, 48, 40)
-    """
-    x, y, z = (round(side / voxel_mm) for side in BOX_MM)
-    return x, y, z
-
-
-def foreground(volume: np.ndarray) -> np.ndarray:
-    """Return where the head is.
-
-    Parameters
-    ----------
-    volume : ndarray, shape (x, y, z)
-        Intensities, not negative.
-
-    Returns
-    -------
-    ndarray of bool, shape (x, y, z)
-        Above a tenth of the 99th percentile, holes filled: air, noise and the blurred rim of a
-        brain cut out of its skull stay outside; fluid and bone inside a head stay in.
-
-    Examples
-    --------
-    >>> foreground(np.array([[[0, 9, 100, 50, 0]]]))
-    array([[[False, False,  True,  True, False]]])
-    """
-    return ndimage.binary_fill_holes(volume > 0.1 * np.percentile(volume, 99))
 
 
 def standardise(volume: np.ndarray) -> np.ndarray:
@@ -300,69 +304,122 @@ def standardise(volume: np.ndarray) -> np.ndarray:
     return np.where(head, (volume - values.mean()) / spread, 0).astype(np.float32)
 
 
-def fit_box(volume: np.ndarray, *, voxel_mm: float) -> np.ndarray:
-    """Return a scan cut or padded to the network's box.
-
-    The box is centred on the head from side to side and front to back, and hangs from its top
-    with an 8 mm margin, so that a neck falls out below.
+def scaled(box: np.ndarray, brain_input: str) -> np.ndarray:
+    """Return a scan in its box with its intensities as the network takes them.
 
     Parameters
     ----------
-    volume : ndarray, shape (x, y, z)
-        In RAS order; 0 outside the head.
-    voxel_mm : float
-        Voxel size, mm.
+    box : ndarray, shape (x, y, z)
+        From :func:`helpers.head_box.boxed`.
+    brain_input : {"standardised", "raw"}
+        ``standardised``: mean 0 and standard deviation 1 over the head, 0 around it. ``raw``:
+        divided by the 99.5th percentile over the head and nothing else, as a network cannot take
+        a scanner's arbitrary units. The publication says "raw" and no more; both are ours.
 
     Returns
     -------
-    ndarray, shape :func:`box_shape`
+    ndarray of float32, shape (x, y, z)
+
+    Raises
+    ------
+    UnusableBrains
+        For a volume of one intensity only.
+
+    Examples
+    --------
+    >>> scaled(np.array([[[0, 0, 0, 100, 200]]]), "raw").round(2).tolist()
+    [[[0.0, 0.0, 0.0, 0.5, 1.0]]]
     """
-    shape = box_shape(voxel_mm)
-    extent = [np.flatnonzero(volume.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
-    start = [(e[0] + e[-1] + 1 - n) // 2 for e, n in zip(extent, shape, strict=True)]
-    start[2] = extent[2][-1] + 1 + round(8 / voxel_mm) - shape[2]
-    box = np.zeros(shape, volume.dtype)
-    low = [max(0, s) for s in start]
-    high = [min(size, s + n) for size, s, n in zip(volume.shape, start, shape, strict=True)]
-    source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    target = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
-    box[target] = volume[source]
-    return box
+    if brain_input not in INPUTS:
+        raise ValueError(f"brain_input = {brain_input!r}: expected one of {', '.join(INPUTS)}.")
+    if brain_input == "standardised":
+        return standardise(box)
+    if np.ptp(box) == 0:
+        raise UnusableBrains("The scan holds one intensity only; there is no head in it.")
+    return (box / np.percentile(box[foreground(box)], 99.5)).astype(np.float32)
 
 
-def read_volume(path: str | Path, *, voxel_mm: float) -> np.ndarray:
+def read_volume(
+    path: str | Path,
+    *,
+    voxel_mm: float,
+    placement: head_box.Placement = "head",
+    brain_input: str = "standardised",
+) -> np.ndarray:
     """Return a scan as the network reads it.
 
     Parameters
     ----------
     path : str or Path
-        NIfTI file of one three-dimensional T1-weighted scan.
+        NIfTI file, DICOM folder or multi-frame DICOM file of one three-dimensional scan.
     voxel_mm : float
-        Voxel size wanted, mm. Finer scans are blurred before they are resampled, so that
+        Voxel size wanted, mm. Finer scans are averaged over blocks of voxels first, so that
         detail the new grid cannot hold does not fold back.
+    placement : {"head", "world"}
+        ``world``: the box around :data:`BOX_CENTRE_MM`, the same for every registered head;
+        ``head``: the box hangs on this head, see :func:`helpers.head_box.head_centre`.
+    brain_input : {"standardised", "raw"}
+        See :func:`scaled`.
 
     Returns
     -------
     ndarray of float32, shape :func:`box_shape`
-        Axes towards right, anterior, superior; mean 0 and standard deviation 1 over the head.
+        Axes towards right, anterior, superior.
 
     Raises
     ------
     UnusableBrains
-        When the file cannot be read as one volume.
+        When the file cannot be read as one volume, or no head is in it.
     """
-    image = _loaded(Path(path))
-    zooms = np.array(image.header.get_zooms()[:3], float)
-    if not np.allclose(np.abs(image.affine[:3, :3]), voxel_mm * np.eye(3), atol=1e-3):
-        wanted = np.sqrt(np.clip(voxel_mm**2 - zooms**2, 0, None))
-        smooth = processing.smooth_image(image, wanted)
-        image = processing.resample_to_output(smooth, [voxel_mm] * 3, order=1)
-    volume = np.asarray(image.dataobj, dtype=np.float32)
-    return fit_box(standardise(volume), voxel_mm=voxel_mm)
+    try:
+        volume = volumes.read(path)
+    except UnreadableImage as error:
+        raise UnusableBrains(str(error)) from error
+    return in_box(volume, voxel_mm=voxel_mm, placement=placement, brain_input=brain_input)
+
+
+def in_box(
+    volume: volumes.Volume, *, voxel_mm: float, placement: head_box.Placement, brain_input: str
+) -> np.ndarray:
+    """Return a scan that was read as the network takes it; see :func:`read_volume`.
+
+    Parameters
+    ----------
+    volume : Volume
+        From :func:`helpers.volumes.read`.
+    voxel_mm, placement, brain_input
+        As for :func:`read_volume`.
+
+    Returns
+    -------
+    ndarray of float32, shape :func:`box_shape`
+    """
+    grid = head_box.averaged(volume, voxel_mm)
+    centre = BOX_CENTRE_MM if placement == "world" else _found(grid)
+    box = head_box.boxed(grid, voxel_mm=voxel_mm, centre_mm=centre)
+    if np.ptp(box) == 0:
+        raise UnusableBrains(
+            "The box holds one intensity only; there is no head where it is looked for."
+        )
+    return scaled(box, brain_input)
+
+
+def _found(grid: head_box.Grid) -> tuple[float, float, float]:
+    coarse = head_box.coarse(grid)
+    mask = head_box.head_mask(coarse)
+    if not mask.any():
+        raise UnusableBrains("Nothing stands out from the scan's background; there is no head.")
+    return head_box.head_centre(coarse, mask)
 
 
 def load(
-    subjects: pd.DataFrame, folder: str | Path, *, voxel_mm: float, column: str = "file"
+    subjects: pd.DataFrame,
+    folder: str | Path,
+    *,
+    voxel_mm: float | None = None,
+    column: str = "file",
+    placement: head_box.Placement | None = None,
+    brain_input: str | None = None,
 ) -> np.ndarray:
     """Return the scans of a table of subjects as one array.
 
@@ -372,8 +429,8 @@ def load(
         With a column of file names.
     folder : str or Path
         Folder that relative names start from, ``results/<profile>``.
-    voxel_mm : float
-        Voxel size, mm.
+    voxel_mm, placement, brain_input : optional
+        As for :func:`read_volume`; as the cohort says where not given.
     column : {"file", "file_exaggerated"}
         Which series to read.
 
@@ -381,8 +438,39 @@ def load(
     -------
     ndarray of float32, shape (subjects, x, y, z, 1)
     """
-    volumes = [read_volume(Path(folder) / name, voxel_mm=voxel_mm) for name in subjects[column]]
-    return np.stack(volumes)[..., np.newaxis]
+    given = {"voxel_mm": voxel_mm, "placement": placement, "brain_input": brain_input}
+    options = reading(folder) | {k: value for k, value in given.items() if value is not None}
+    first = read_volume(Path(folder) / subjects[column].iloc[0], **options)
+    stack = np.empty((len(subjects), *first.shape, 1), np.float32)
+    stack[0, ..., 0] = first
+    for k, name in enumerate(subjects[column].iloc[1:], start=1):
+        stack[k, ..., 0] = read_volume(Path(folder) / name, **options)
+    return stack
+
+
+def reading(folder: str | Path) -> dict:
+    """Return how a cohort's scans are read: arguments of :func:`read_volume`.
+
+    Parameters
+    ----------
+    folder : str or Path
+        ``results/<profile>``.
+
+    Returns
+    -------
+    dict
+        ``voxel_mm, placement, brain_input``; without a ``cohort.json`` only the last two, by the
+        head and standardised.
+    """
+    path = Path(folder) / "cohort" / "brain" / "cohort.json"
+    about = json.loads(path.read_text()) if path.is_file() else {}
+    # The phantom states how its heads lie; registered ones share their coordinates.
+    by_pose = "world" if about.get("pose") == "registered" else "head"
+    size = {"voxel_mm": about["voxel_mm"]} if "voxel_mm" in about else {}
+    return size | {
+        "placement": about.get("placement", by_pose),
+        "brain_input": about.get("brain_input", "standardised"),
+    }
 
 
 def description(folder: str | Path) -> dict:
@@ -399,84 +487,3 @@ def description(folder: str | Path) -> dict:
         ``synthetic``, ``voxel_mm`` and, for the phantom, its specification.
     """
     return json.loads((Path(folder) / "cohort" / "brain" / "cohort.json").read_text())
-
-
-def import_own(profile, folder: str | Path) -> None:
-    """Take an author's scans in as the brain cohort, after checking every one of them.
-
-    Parameters
-    ----------
-    profile : helpers.parameters.Profile
-        ``cohort.brain_source`` is the folder with ``subjects.csv`` and the NIfTI files it names.
-    folder : str or Path
-        ``results/<profile>/cohort/brain``; the scans stay where they are.
-
-    Raises
-    ------
-    UnusableBrains
-        Listing every problem of the table and of the files.
-    """
-    source = (paths.root() / Path(profile.cohort.brain_source).expanduser()).resolve()
-    if not (source / "subjects.csv").is_file():
-        raise UnusableBrains(
-            f"No subjects.csv in {source}. Expected a table with the columns "
-            f"{', '.join(OWN_COLUMNS)}. Set cohort.brain_source to the folder that holds it."
-        )
-    subjects = cohort.read_table(source / "subjects.csv", text=["subject_id", "site"])
-    problems = [f"subjects.csv: {text}" for text in cohort.table_problems(subjects, SUBJECTS)]
-    files = subjects["file"].dropna().astype(str) if "file" in subjects else pd.Series(dtype=str)
-    unusable = [
-        f"row {index + 2}, {text}"
-        for index, name in files.items()
-        if (text := _problem(source / name))
-    ]
-    _stop_at(problems + unusable, f"{source}: {len(unusable)} of {len(files)} scans")
-    subjects = SUBJECTS.validate(subjects)[OWN_COLUMNS]
-    subjects["file"] = [str(source / name) for name in subjects["file"]]
-    with paths.atomic_path(Path(folder) / "subjects.csv") as temporary:
-        subjects.to_csv(temporary, index=False)
-    about = {"synthetic": False, "voxel_mm": profile.cohort.brain_voxel_mm, "seed": profile.seed}
-    with paths.atomic_path(Path(folder) / "cohort.json") as temporary:
-        temporary.write_text(json.dumps(about, indent=1) + "\n")
-
-
-def _loaded(path: Path) -> nib.Nifti1Image:
-    try:
-        image = nib.as_closest_canonical(nib.load(path))
-    except images.BROKEN as error:
-        if images.passing(error):
-            raise
-        kind = type(error).__name__
-        raise UnusableBrains(f"{path.name}: not readable as NIfTI ({kind}).") from error
-    if len(image.shape) == 4 and image.shape[3] == 1:
-        image = nib.funcs.four_to_three(image)[0]
-    if len(image.shape) != 3 or min(image.shape) < 8:
-        raise UnusableBrains(
-            f"{path.name}: shape {image.shape}, expected one volume of at least 8 voxels a side."
-        )
-    return image
-
-
-def _problem(path: Path) -> str | None:
-    try:
-        image = _loaded(path)
-        values = np.asarray(image.dataobj)
-    except UnusableBrains as error:
-        return str(error)
-    except images.BROKEN as error:
-        if images.passing(error):
-            raise
-        return f"{path.name}: not readable to its end ({type(error).__name__})."
-    if not np.isfinite(values).all() or np.ptp(values) == 0:
-        return f"{path.name}: its intensities are all alike or not finite."
-    return None
-
-
-def _stop_at(problems: list[str], name: str) -> None:
-    if problems:
-        listing = "\n".join(f"  - {problem}" for problem in problems)
-        raise UnusableBrains(
-            f"{name} cannot be used:\n{listing}\n"
-            f"Groups: {', '.join(GROUPS)}; sets: {', '.join(SPLITS)}. Correct the table or the "
-            "scans, or take their rows out, and run the same command again."
-        )

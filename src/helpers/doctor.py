@@ -4,10 +4,9 @@ python -m helpers doctor --profile own
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
-from helpers import brain, own, paths
+from helpers import own, own_brains, paths
 from helpers.cohort import InvalidCohort
 from helpers.parameters import Profile
 
@@ -45,11 +44,10 @@ def _brains(profile: Profile) -> tuple[str, bool]:
     if profile.cohort.brain_source == "phantom":
         return "Brains: the phantom, nothing to check.", True
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            brain.import_own(profile, folder)
-    except (brain.UnusableBrains, InvalidCohort, OSError) as error:
+        found = own_brains.survey(profile, say=lambda line: print(line, file=sys.stderr))
+    except (InvalidCohort, OSError) as error:
         return f"Brains\n  Problem: {error}", False
-    return "Brains: every row of subjects.csv and every scan can be used.", True
+    return own_brains.report(found), not found.problems
 
 
 def _reads(profile: Profile) -> tuple[str, bool]:

@@ -172,7 +172,7 @@ def report(found: Survey) -> str:
         given = [_named(name, found.source) for name in own.file]
         files = len({*given, *out.file})
         lines.append(
-            f"  {code}: {_many(files, 'file')}, {_many(len(own), 'slice')} admitted, "
+            f"  {code}: {many(files, 'file')}, {many(len(own), 'slice')} admitted, "
             f"{len(out)} set aside"
         )
         lines += [f"    {line}" for line in _lines(aside[aside.case_id == code], code=False)]
@@ -180,10 +180,10 @@ def report(found: Survey) -> str:
     lines += [f"  Problem: {problem}." for problem in found.problems]
     left = found.slices.case_id.nunique()
     lines.append(
-        f"  In all: {left} of {_many(len(codes), 'case')} usable, "
-        f"{_many(len(found.slices), 'slice')} admitted, "
+        f"  In all: {left} of {many(len(codes), 'case')} usable, "
+        f"{many(len(found.slices), 'slice')} admitted, "
         f"{int((aside.step != 'case').sum())} set aside, "
-        f"{_many(len(found.problems), 'problem')} that would stop a run."
+        f"{many(len(found.problems), 'problem')} that would stop a run."
     )
     return "\n".join(lines)
 
@@ -225,9 +225,9 @@ def _looked_at(
                 # case nor another verdict renames a slice.
                 number += 1
         if say is not None:
-            say(f"case {done} of {len(codes)} read: {_many(number, 'slice')}")
+            say(f"case {done} of {len(codes)} read: {many(number, 'slice')}")
         if unplaced:
-            slices = _many(unplaced, "slice")
+            slices = many(unplaced, "slice")
             notes.append(
                 f"case {code}: {slices} without a stated orientation, taken to be axial, with "
                 "the patient's right on the left"
@@ -242,17 +242,18 @@ def _judged(
     try:
         for frame, (position, image) in enumerate(images.read_frames(path)):
             if isinstance(image, images.UnreadableImage):
-                yield frame, position, None, _out("decoding", image.reason, image.remedy)
+                yield frame, position, None, set_aside_for("decoding", image.reason, image.remedy)
                 continue
             verdict = admission.judge(image)
             text = f"{path.name} {verdict.reason}"
-            out = None if verdict.admitted else _out("admission", text, verdict.remedy)
+            out = None if verdict.admitted else set_aside_for("admission", text, verdict.remedy)
             yield frame, position, image, out
     except images.UnreadableImage as error:
-        yield None, np.nan, None, _out("decoding", error.reason, error.remedy)
+        yield None, np.nan, None, set_aside_for("decoding", error.reason, error.remedy)
 
 
-def _out(step: str, reason: str, remedy: str) -> dict:
+def set_aside_for(step: str, reason: str, remedy: str) -> dict:
+    """Return the last three columns of a row of ``set_aside.csv``."""
     return {"step": step, "reason": reason, "remedy": remedy}
 
 
@@ -277,7 +278,7 @@ def _without_copies(slices: pd.DataFrame, source: Path) -> tuple[pd.DataFrame, l
             remedy = "Nothing: the first copy is used."
         aside.append(
             {"case_id": row.case_id, "file": _named(row.file, source), "frame": row.frame}
-            | _out("copy", f"{Path(row.file).name} {text}", remedy)
+            | set_aside_for("copy", f"{Path(row.file).name} {text}", remedy)
         )
     return slices[(people <= 1) & ~again], aside
 
@@ -292,7 +293,9 @@ def _lost_cases(codes: list[str], aside: pd.DataFrame, source: Path) -> pd.DataF
             if empty
             else "See its other rows here; or take its row out of cases.csv."
         )
-        rows.append({"case_id": code, "file": f"{code}/"} | _out("case", f"{code}/ {text}", remedy))
+        rows.append(
+            {"case_id": code, "file": f"{code}/"} | set_aside_for("case", f"{code}/ {text}", remedy)
+        )
     return pd.DataFrame(rows, columns=SET_ASIDE)
 
 
@@ -311,12 +314,19 @@ def _lines(aside: pd.DataFrame, *, code: bool = True) -> list[str]:
     lines = []
     for (case, _, _), rows in aside.groupby(["case_id", "file", "step"], sort=False):
         first = rows.iloc[0]
-        more = f" (and {_many(len(rows) - 1, 'more slice')} of it)" if len(rows) > 1 else ""
+        more = f" (and {many(len(rows) - 1, 'more slice')} of it)" if len(rows) > 1 else ""
         lines.append(
             f"{f'case {case}: ' if code else ''}{first.reason}{more}. {first.remedy}".rstrip(".")
         )
     return lines
 
 
-def _many(number: int, name: str) -> str:
+def many(number: int, name: str) -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> many(1, "slice"), many(2, "slice")
+    ('1 slice', '2 slices')
+    """
     return f"{number} {name}{'' if number == 1 else 's'}"

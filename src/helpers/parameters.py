@@ -25,6 +25,7 @@ NETWORKS = Literal["VGG19", "ResNet50", "DenseNet201", "DenseNet121", "Inception
 
 
 POSES = Literal["registered", "as_scanned"]
+INPUTS = Literal["standardised", "raw"]
 
 
 class InvalidParameters(ValueError):
@@ -49,6 +50,9 @@ class Cohort(_Section):
     subject_fraction: Fraction = Field(description="fraction of the published subjects per cell")
     brain_voxel_mm: float = Field(ge=1, le=8, description="voxel edge, mm")
     brain_pose: POSES = Field(description="how the phantom's heads lie")
+    brain_input: INPUTS = Field(
+        description="intensities as the network takes them: standardised over the head, or raw"
+    )
     effect_d: NotNegative = Field(description="planted effect, Cohen's d in the own region")
     exaggerated_d: NotNegative = Field(description="planted effect of the positive control, d")
 

@@ -87,7 +87,7 @@ COHORT_MODULES = {
     ("thigh", True): "helpers.phantom.thigh",
     ("thigh", False): "helpers.own",
     ("brain", True): "helpers.phantom.brain",
-    ("brain", False): "helpers.brain",
+    ("brain", False): "helpers.own_brains",
 }
 
 
@@ -189,7 +189,7 @@ _BELONGS = {
     ),
     "brain": (
         *("brain_source", "subject_fraction", "brain_voxel_mm"),
-        *("brain_pose", "effect_d", "exaggerated_d"),
+        *("brain_pose", "brain_input", "effect_d", "exaggerated_d"),
     ),
 }
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from helpers import images, paths
 from helpers.images import Facts, UnreadableImage
 
+NOTHING_STATED = Facts()
 #: Smallest number of voxels a side: fewer is a slice or a slab.
 SMALLEST_SIDE = 8
 #: Edge of a voxel, mm. Finer than a scanner of people resolves, or metres taken for millimetres;
@@ -59,7 +60,7 @@ class Volume:
     affine: NDArray[np.float64]
     slope: float = 1.0
     intercept: float = 0.0
-    facts: Facts = Facts()
+    facts: Facts = NOTHING_STATED
     notes: tuple[str, ...] = ()
 
     @property
