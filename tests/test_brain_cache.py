@@ -12,10 +12,10 @@ from helpers import brain, brain_cache
 def cohort(tmp_path):
     rng = np.random.default_rng(0)
     for k in range(4):
-        values = np.zeros((24, 28, 24), np.float32)
-        values[4:20, 4:24, 4:20] = 100 + 10 * rng.standard_normal((16, 20, 16))
-        affine = np.diag([8.0, 8, 8, 1])
-        affine[:3, 3] = (-92, -124, -90)
+        values = np.zeros((40, 48, 40), np.float32)
+        values[4:36, 4:44, 4:36] = 100 + 10 * rng.standard_normal((32, 40, 32))
+        affine = np.diag([4.0, 4, 4, 1])
+        affine[:3, 3] = (-78, -111, -72)
         nib.save(nib.Nifti1Image(values, affine), tmp_path / f"s{k}.nii.gz")
     return pd.DataFrame({"file": [f"s{k}.nii.gz" for k in range(4)]})
 
@@ -118,7 +118,7 @@ def test_a_changed_scan_or_way_of_reading_is_read_anew(cohort, tmp_path, reads):
     np.testing.assert_array_equal(two[0], two[3])
     assert not reads, "the same bytes under another name had been read"
     assert two.marks[1:] == one.marks[1:]
-    assert brain_cache.load(cohort, tmp_path, voxel_mm=10.0).shape != two.shape
+    assert brain_cache.load(cohort, tmp_path, voxel_mm=6.0).shape != two.shape
     assert len(reads) == 3  # two of the four are the same scan
 
 

@@ -20,7 +20,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from helpers import brain, images, paths, volumes
+from helpers import brain, head_box, images, paths, volumes
+
+#: Modules whose code makes an array what it is.
+READING = (brain, head_box, volumes, images)
 
 
 class Volumes:
@@ -101,7 +104,7 @@ def load(
     column : {"file", "file_exaggerated"}
         Which series to read.
     **reading
-        How, see :func:`helpers.brain.read_volume`.
+        Arguments of :func:`helpers.brain.read_volume`; as the cohort says where not given.
 
     Returns
     -------
@@ -113,9 +116,9 @@ def load(
     helpers.brain.UnusableBrains
         For a scan that cannot be read.
     """
-    folder = Path(folder)
+    folder, reading = Path(folder), brain.reading(folder) | reading
     scans = [folder / name for name in subjects[column]]
-    code = hashlib.sha256("".join(map(inspect.getsource, _read_by())).encode()).hexdigest()
+    code = hashlib.sha256("".join(map(inspect.getsource, READING)).encode()).hexdigest()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         marks = list(pool.map(lambda scan: fingerprint(scan, code=code, **reading), scans))
         files = [folder / "cache" / "brain" / f"{mark}.npy" for mark in marks]
@@ -192,8 +195,3 @@ def _read(file: Path) -> NDArray[np.float32]:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _read_by() -> tuple:
-    """Return the modules that an array depends on."""
-    return brain, images, volumes
