@@ -48,6 +48,16 @@ def extracted(folder, *, seed=1, pixels=PIXELS, change=None, per_shard=2):
     return features.extract("VGG19", weights, rows, folder, **options)
 
 
+def write_weights(name, path):
+    """Write a network's random weights in the form of Keras's own files; return the network."""
+    random = networks.Weights("random", None, 1, "random:1", "")
+    network = networks.build(name, weights=random, input_pixels=PIXELS)
+    legacy = networks.keras.src.legacy.saving.legacy_h5_format
+    with legacy.h5py.File(path, "w") as file:
+        legacy.save_weights_to_hdf5_group(file, network)
+    return network
+
+
 def shard_files(folder):
     return sorted(file.name for file in (folder / "features" / "VGG19").iterdir())
 
@@ -240,8 +250,12 @@ def test_a_folder_beside_the_shards_is_left_alone(folder):
     assert (folder / "features" / "VGG19" / "notes").is_dir()
 
 
-def test_a_wrong_file_as_weights_leaves_nothing_behind(folder, tmp_path):
-    (tmp_path / networks.NETWORKS["VGG19"].weights_file).write_bytes(b"not an HDF5 file")
+@pytest.mark.parametrize("wrong", ["no HDF5", "another network"])
+def test_a_wrong_file_as_weights_leaves_nothing_behind(folder, tmp_path, wrong):
+    file = tmp_path / networks.NETWORKS["VGG19"].weights_file
+    file.write_bytes(b"not an HDF5 file")
+    if wrong == "another network":
+        write_weights("VGG16", file)
     weights = networks.choose_weights([f"local:{tmp_path}"], "VGG19")
     rows = features.included(folder / "images.csv")
     with pytest.raises(networks.WeightsError, match="does not hold the weights of VGG19"):
@@ -290,12 +304,7 @@ np.savez(folder / "on_jax.npz", features=found.values, says=says, mark=found.fin
 
 @pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="jax is not installed")
 def test_another_backend_gives_the_same_features_and_reads_the_same_model(folder):
-    network = networks.build(
-        "VGG19", weights=networks.choose_weights(["random"], "VGG19", seed=1), input_pixels=32
-    )
-    legacy = networks.keras.src.legacy.saving.legacy_h5_format
-    with legacy.h5py.File(folder / networks.NETWORKS["VGG19"].weights_file, "w") as file:
-        legacy.save_weights_to_hdf5_group(file, network)
+    network = write_weights("VGG19", folder / networks.NETWORKS["VGG19"].weights_file)
     heads = training.Heads((6,), np.ones((1, 512)) / 9, np.zeros(1), None, None)
     training.assemble(network, heads, seed=6).save(folder / "m.keras")
     done = subprocess.run(
