@@ -22,7 +22,7 @@ NOTHING_STATED = Facts()
 SMALLEST_SIDE = 8
 #: Edge of a voxel, mm. Finer than a scanner of people resolves, or metres taken for millimetres;
 #: coarser than a cortex can be told from white matter at all.
-VOXEL_MM = (0.2, 6.0)
+VOXEL_MM = (0.2, 8.0)
 #: How far the angle between two axes may be from a right one, degrees. A scanner's are exact; an
 #: affine registration that is kept in the header leaves a few.
 SHEAR_DEG = 6.0
