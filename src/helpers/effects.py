@@ -1,5 +1,6 @@
 """How large a group difference is, how sure that is, and what could be decided by it."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,11 @@ from helpers.inference import Interval
 
 #: The phantom's series of scans.
 SERIES = ("file", "file_exaggerated")
+
+_NO_POSES = pd.DataFrame(columns=["pose", "place", "region", *Interval._fields])
+_NO_MEASURED = pd.DataFrame(
+    columns=["series", "place", "region", *Interval._fields, "patients", "controls", "planted"]
+)
 
 
 class Ceiling(NamedTuple):
@@ -156,8 +162,36 @@ def measured(means: pd.DataFrame, subjects: pd.DataFrame) -> pd.DataFrame:
                 found = cohens_d(part.loc[patient, column], part.loc[~patient, column])
                 counted = int(patient.sum()), int((~patient).sum())
                 rows.append((series, place, region, *found, *counted))
-    columns = ["series", "place", "region", *Interval._fields, "patients", "controls"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=_NO_MEASURED.columns.drop("planted"))
+
+
+def of_cohort(folder: str | Path, subjects: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the planted effect as measured in a run's brain cohort, and by pose of the heads.
+
+    Parameters
+    ----------
+    folder : str or Path
+        ``results/<profile>``.
+    subjects : DataFrame
+        As :func:`helpers.brain.read_subjects` returns it.
+
+    Returns
+    -------
+    measured : DataFrame
+        :func:`measured`, with ``planted``, the size and sign that was aimed at.
+    poses : DataFrame
+        :func:`by_pose` for the realistic effect. Both without rows for an author's own scans,
+        whose truth nobody knows.
+    """
+    truth = Path(folder) / "cohort" / "brain" / "truth"
+    if not (truth / "poses.csv").is_file():
+        return _NO_MEASURED.copy(), _NO_POSES.copy()
+    means, sample = (pd.read_csv(truth / name) for name in ("region_means.csv", "poses.csv"))
+    aims = pd.read_csv(truth / "regions.csv")[["series", "region", "target_d", "sign"]]
+    found = measured(means, subjects).merge(aims, on=["series", "region"])
+    found["planted"] = found["target_d"] * found["sign"]
+    realistic = aims.loc[aims["series"] == SERIES[0], "target_d"].iloc[0]
+    return found[_NO_MEASURED.columns], by_pose(sample, effect_d=realistic)
 
 
 def by_pose(sample: pd.DataFrame, *, effect_d: float, seed: int = 0) -> pd.DataFrame:
@@ -197,7 +231,7 @@ def by_pose(sample: pd.DataFrame, *, effect_d: float, seed: int = 0) -> pd.DataF
                 change = effect_d * part[f"{prefix}change"]
                 found = standardised_change(change, part[f"{prefix}unaffected"], seed=seed)
                 rows.append((pose, place, region, *found))
-    return pd.DataFrame(rows, columns=["pose", "place", "region", *Interval._fields])
+    return pd.DataFrame(rows, columns=_NO_POSES.columns)
 
 
 def ceiling(effects: ArrayLike, *, correlation: ArrayLike | None = None) -> Ceiling:

@@ -31,6 +31,7 @@ HELD_OUT_CONTROLS = 59
 DEMOGRAPHICS = {"LD": (55, 12, 0.70), "CD": (57, 11, 0.70), "BSP": (61, 9, 0.65)}
 #: The calibration sample is the same for every seed and profile.
 CALIBRATION_SEED, CALIBRATION_SUBJECTS = 20200928, 80
+_SIGNS = {region.name: region.sign for region in brain_template.REGIONS}
 #: Images of each subject: as made, and the two series of the cohort.
 SERIES = ("unaffected", "file", "file_exaggerated")
 
@@ -151,7 +152,7 @@ def unit_change(head: brain_head.Head, amplitudes: pd.DataFrame) -> np.ndarray:
     ndarray of float32, shape (x, y, z)
         0 outside the regions.
     """
-    signs = np.array([region.sign for region in brain_template.REGIONS])
+    signs = np.array(list(_SIGNS.values()))
     strength = np.concatenate([[0], signs * amplitudes["amplitude_per_d"].to_numpy()])
     brightness = head.image[head.image > 0].std()
     return (brightness * strength[head.region] * head.unit_effect).astype(np.float32)
@@ -339,7 +340,7 @@ def _amplitudes(sample: list[np.ndarray]) -> pd.DataFrame:
 
 def _changes(sample: list[np.ndarray], amplitudes: pd.DataFrame) -> pd.DataFrame:
     own, atlas, own_response, atlas_response = sample
-    signs = np.array([region.sign for region in brain_template.REGIONS])
+    signs = np.array(list(_SIGNS.values()))
     strength = signs * amplitudes["amplitude_per_d"].to_numpy()
     columns = {"unaffected": own, "change": own_response * strength}
     columns |= {"atlas_unaffected": atlas, "atlas_change": atlas_response @ strength}
@@ -440,8 +441,9 @@ def effect_sizes(table: pd.DataFrame, people: pd.DataFrame, series: str) -> pd.D
     Returns
     -------
     DataFrame
-        ``series, region, realised_d, atlas_realised_d``: the patients' mean change against
-        themselves without the effect over the standard deviation of all unaffected images.
+        ``series, region, sign`` of the planted change; ``realised_d, atlas_realised_d``: the
+        patients' mean change against themselves without the effect over the standard deviation
+        of all unaffected images.
         Patients against controls, with intervals: :func:`helpers.effects.measured`.
     """
     groups = people.set_index("subject_id")["group"]
@@ -449,7 +451,7 @@ def effect_sizes(table: pd.DataFrame, people: pd.DataFrame, series: str) -> pd.D
     for region in NAMES:
         part = table[table["region"] == region].set_index("subject_id")
         patient = groups.loc[part.index] != "control"
-        row = {"series": series, "region": region}
+        row = {"series": series, "region": region, "sign": _SIGNS[region]}
         for prefix in ("", "atlas_"):
             after, before = part[prefix + series], part[prefix + "unaffected"]
             row[f"{prefix}realised_d"] = (after - before)[patient].mean() / before.std()

@@ -430,7 +430,7 @@ def _scanned(tissue, inside, axes, age_years, site, spec, rng) -> np.ndarray:
     # Drawn before the noise, whose amount hangs on voxels that another processor may round out.
     gain = 500 * site.gain * np.exp(spec.gain_sd * rng.standard_normal())
     # Noise falls with the square root of the voxel's volume.
-    noise = site.noise * (2.0 / spacing) ** 1.5
+    noise = np.float32(site.noise * (2.0 / spacing) ** 1.5)
     real = blurred + noise * rng.standard_normal(blurred.size, np.float32)
     imaginary = noise * rng.standard_normal(blurred.size, np.float32)
     return _filled(np.float32(gain) * np.hypot(real, imaginary), inside)

@@ -4,6 +4,7 @@ The planted effect lies in each person's own warped regions. Who does not know t
 at the template's place, where less of it is found.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -127,14 +128,20 @@ def _mean(values, numbers, weights) -> NDArray[np.float64]:
 
 
 def _at_template(values, head: brain_head.Head, offset_mm) -> NDArray[np.float64]:
-    template = brain_head.undeformed(_edge(head))
-    inside = template.region > 0
+    at, numbers, weights = _places(_edge(head))
     if offset_mm is None:
-        found = values[inside]
+        found = values[tuple(at)]
     else:
-        at = np.argwhere(inside).T + np.array(offset_mm)[:, None] / _edge(head)
-        found = ndimage.map_coordinates(values, at, order=1)
-    return _mean(found, template.region[inside], template.unit_effect[inside])
+        moved = at + np.array(offset_mm)[:, None] / _edge(head)
+        found = ndimage.map_coordinates(values, moved, order=1)
+    return _mean(found, numbers, weights)
+
+
+@lru_cache(maxsize=2)
+def _places(voxel_mm: float) -> tuple[NDArray, NDArray, NDArray]:
+    template = brain_head.undeformed(voxel_mm)
+    at = np.argwhere(template.region > 0).T
+    return at, template.region[tuple(at)], template.unit_effect[tuple(at)]
 
 
 def _offset(head: brain_head.Head, pose: str) -> NDArray[np.float64] | None:
