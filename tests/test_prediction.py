@@ -320,7 +320,7 @@ def test_a_wrong_file_as_model_is_one_clear_error(model_file, tmp_path):
     path = copied(model_file, tmp_path)
     path.write_bytes(b"not a model")
     card = json.loads(path.with_suffix(".json").read_text())
-    card["sha256"] = model_files._sha256(path)
+    card["sha256"] = model_files.sha256(path)
     path.with_suffix(".json").write_text(json.dumps(card))
     with pytest.raises(model_files.ModelFileError, match=r"Keras does not load m\.keras safely"):
         model_files.load(path)
@@ -333,7 +333,7 @@ def test_code_in_a_model_file_is_not_run(model_file, tmp_path):
     path = copied(model_file, tmp_path)
     networks.keras.Model(inputs, flow).save(path)
     card = json.loads(path.with_suffix(".json").read_text())
-    card["sha256"] = model_files._sha256(path)
+    card["sha256"] = model_files.sha256(path)
     path.with_suffix(".json").write_text(json.dumps(card))
     with pytest.raises(model_files.ModelFileError, match="safely"):
         model_files.load(path)

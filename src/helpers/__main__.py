@@ -56,8 +56,12 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("cohort", "execute"):
             sub.add_argument("what", help="thigh or brain" if name == "cohort" else "notebook")
         if name == "predict":
-            sub.add_argument("folder", help="DICOM or NIfTI files, a folder per case")
-            sub.add_argument("--model", default="resnet50", help="name in the profile's models")
+            what = sub.add_mutually_exclusive_group(required=True)
+            what.add_argument("folder", nargs="?", help="thighs: DICOM or NIfTI, a folder per case")
+            what.add_argument(
+                "--brain", nargs="+", metavar="SCAN", help="NIfTI files, or folders of DICOM series"
+            )
+            sub.add_argument("--model", help="name in the profile's models; resnet50, dystonianet")
             sub.add_argument("--out", help="folder to write; default results/<profile>/predict/...")
         sub.add_argument("--profile", default="demo", help="name in parameters/, or a path")
     return parser
@@ -136,19 +140,33 @@ def _book(profile: Profile, options: argparse.Namespace) -> None:
 
 
 def _predict(profile: Profile, options: argparse.Namespace) -> None:
-    from helpers import STATEMENT, prediction
-    from helpers.display.prediction import overlay
+    from helpers import STATEMENT
 
-    folder, results = Path(options.folder).expanduser(), paths.results(profile.name)
-    target = (
-        Path(options.out).expanduser()
-        if options.out
-        else results / "predict" / folder.resolve().name
-    )
-    file = results / "models" / f"{options.model}.keras"
-    cases, card = prediction.write(folder, file, target, draw=overlay)
-    print(f"{STATEMENT}\nEvidence: {card.basis}.\n\n{cases.to_string(index=False)}")
+    given = [Path(place).expanduser() for place in options.brain or [options.folder]]
+    results = paths.results(profile.name)
+    # Scans of one command stand in one result, named after the first.
+    name = given[0].resolve().name.removesuffix(".gz").removesuffix(".nii")
+    target = Path(options.out).expanduser() if options.out else results / "predict" / name
+    file = results / "models" / f"{options.model or _model(options)}.keras"
+    if options.brain:
+        from helpers import brain_prediction
+        from helpers.display.heads import overlay as draw
+
+        table, card = brain_prediction.write(
+            given, file, target, draw=draw, clock=time.perf_counter
+        )
+        table = table[["scan", "probability", "call", "seconds", "reason"]]
+    else:
+        from helpers import prediction
+        from helpers.display.prediction import overlay
+
+        table, card = prediction.write(given[0], file, target, draw=overlay)
+    print(f"{STATEMENT}\nEvidence: {card.basis}.\n\n{table.to_string(index=False)}")
     print(f"\nWritten to {target}")
+
+
+def _model(options: argparse.Namespace) -> str:
+    return "dystonianet" if options.brain else "resnet50"
 
 
 def _snakemake(profile: str, *more: str, capture: bool = False) -> subprocess.CompletedProcess:

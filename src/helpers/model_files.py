@@ -8,7 +8,7 @@ card of another one are not taken together.
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import pandas as pd
 import pydantic
@@ -98,10 +98,22 @@ class Card(pydantic.BaseModel):
     sha256: str
     keras: str = keras.__version__
 
+    #: What makes such a model, for messages.
+    maker: ClassVar[str] = "Notebook 04 makes resnet50"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input of the network."""
+        return self.input_pixels, self.input_pixels, 3
+
     @property
     def basis(self) -> str:
         """Evidence label and kind of weights, as printed beside every result."""
         return f"{self.evidence}, {self.weights_identity.partition(':')[0]} weights"
+
+
+#: A card of some kind of model.
+AnyCard = TypeVar("AnyCard", bound=pydantic.BaseModel)
 
 
 def write_card(
@@ -146,24 +158,41 @@ def write_card(
         weights_identity=weights.identity,
         data=json.loads(data.to_json(orient="records")),
         metrics=json.loads(metrics.to_json(orient="records")),
-        sha256=_sha256(path),
+        sha256=sha256(path),
         seed=heads.seeds[0],
         epoch=int(training.kept(heads)["epoch"]),
         **about,
     )
-    for suffix, text in ((".json", card.model_dump_json(indent=1)), (".md", as_markdown(card))):
-        with paths.atomic_path(path.with_suffix(suffix)) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+    write_beside(path, card, as_markdown(card))
     return card
 
 
-def read_card(path: Path) -> Card:
+def write_beside(path: Path, card: pydantic.BaseModel, text: str) -> None:
+    """Write a card beside its model, for programs and for people.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.keras`` file.
+    card : pydantic.BaseModel
+        What ``.json`` holds.
+    text : str
+        What ``.md`` holds.
+    """
+    for suffix, content in ((".json", card.model_dump_json(indent=1)), (".md", text)):
+        with paths.atomic_path(path.with_suffix(suffix)) as temporary:
+            temporary.write_text(content + "\n", encoding="utf-8")
+
+
+def read_card(path: Path, *, kind: type[AnyCard] = Card) -> AnyCard:
     """Read a model's card and check that it belongs to the file.
 
     Parameters
     ----------
     path : Path
         The ``.keras`` file.
+    kind : type
+        Of the card: :class:`Card`, or another with ``maker``, ``input_shape`` and ``sha256``.
 
     Returns
     -------
@@ -187,35 +216,37 @@ Notebook 04 makes resnet50: make book PROFILE=<name>
         cards = sorted(card.stem for card in path.parent.glob("*.json"))
         raise ModelFileError(
             f"No model {name}. Models with a card there: {', '.join(cards) or 'none'}. "
-            f"Notebook 04 makes resnet50: {again}"
+            f"{kind.maker}: {again}"
         )
     beside = path.with_suffix(".json")
     if not beside.is_file():
         raise ModelFileError(
             f"{name} has no card {beside.name} beside it, so its input and its threshold are not "
-            f"known. Notebook 04 writes those of resnet50: {again}"
+            f"known. {kind.maker} and its card: {again}"
         )
     try:
-        card = Card.model_validate_json(beside.read_text(encoding="utf-8"))
+        card = kind.model_validate_json(beside.read_text(encoding="utf-8"))
     except (pydantic.ValidationError, UnicodeDecodeError) as error:
         raise ModelFileError(
             f"{beside.name} is not a model card: {_what_is_wrong(error)}. Run: {again}"
         ) from error
-    if _sha256(path) != card.sha256:
+    if sha256(path) != card.sha256:
         raise ModelFileError(
-            f"{name} is not the model of its card (SHA-256 {_sha256(path)[:12]}…, the card says "
+            f"{name} is not the model of its card (SHA-256 {sha256(path)[:12]}…, the card says "
             f"{card.sha256[:12]}…): damaged, or of another run. Delete both and run: {again}"
         )
     return card
 
 
-def load(path: Path) -> tuple[keras.Model, Card]:
+def load(path: Path, *, kind: type[AnyCard] = Card) -> tuple[keras.Model, AnyCard]:
     """Load a model and its card; code inside the file is not run.
 
     Parameters
     ----------
     path : Path
         The ``.keras`` file.
+    kind : type
+        Of the card, as for :func:`read_card`.
 
     Returns
     -------
@@ -226,16 +257,16 @@ def load(path: Path) -> tuple[keras.Model, Card]:
     ModelFileError
         As :func:`read_card`; or when Keras refuses the file in its safe mode.
     """
-    card = read_card(path)
+    card = read_card(path, kind=kind)
     try:
         model = keras.saving.load_model(path, safe_mode=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ModelFileError(f"Keras does not load {path.name} safely: {reason}") from error
     found = model.input_shape[1:]
-    if found != (card.input_pixels, card.input_pixels, 3):
+    if found != card.input_shape:
         raise ModelFileError(
-            f"{path.name} takes images of {found}, its card says {card.input_pixels} pixels."
+            f"{path.name} takes images of {found}, its card says {card.input_shape}."
         )
     return model, card
 
@@ -257,7 +288,7 @@ def as_markdown(card: Card) -> str:
         f"| {row['cases']} | {row['images']} |"
         for row in card.data
     ]
-    metrics = [f"| {row['measure']} | {row['unit']} | {_interval(row)} |" for row in card.metrics]
+    metrics = [f"| {row['measure']} | {row['unit']} | {interval(row)} |" for row in card.metrics]
     settings = [f"- {name.replace('_', ' ')}: {value}" for name, value in card.training.items()]
     cut = ", ".join(f"{unit} {value:.3f}" for unit, value in card.thresholds)
     found = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in card.roi)
@@ -287,7 +318,8 @@ def as_markdown(card: Card) -> str:
     return "\n".join(lines)
 
 
-def _interval(row: dict) -> str:
+def interval(row: dict) -> str:
+    """Return an estimate with its limits, as cards print it."""
     if row["estimate"] is None:
         return "undefined"
     limits = row["low"] is not None and row["high"] is not None
@@ -302,6 +334,7 @@ def _what_is_wrong(error: ValueError) -> str:
     return "; ".join(": ".join(part for part in pair if part) for pair in found)
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """Return a file's SHA-256, hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

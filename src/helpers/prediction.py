@@ -169,10 +169,10 @@ def write(
             "one case. Nothing was written."
         )
     target = target.absolute()
-    _stop_at_other_files(target)
+    stop_at_other_files(target)
     model, card = model_files.load(model_file)
     rows: list[dict] = []
-    with _swapped_in(target) as place:
+    with swapped_in(target) as place:
         (place / "overlays").mkdir()
         for more, seen in predict(folder, model, card):
             rows += more
@@ -186,19 +186,44 @@ def write(
     return cases, card
 
 
-def _stop_at_other_files(target: Path) -> None:
+def stop_at_other_files(target: Path, own: tuple[str, ...] = OWN_FILES) -> None:
+    """Stop where a folder holds something else than an earlier result.
+
+    Parameters
+    ----------
+    target : Path
+        Folder to be written.
+    own : tuple of str
+        Files by which an earlier result is known.
+
+    Raises
+    ------
+    FileExistsError
+        Then.
+    """
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    if not all((target / name).is_file() for name in OWN_FILES):
+    if not all((target / name).is_file() for name in own):
         raise FileExistsError(
             f"{target} holds something else than an earlier result of predict "
-            f"({' and '.join(OWN_FILES)}). Name another folder with --out. Nothing was written."
+            f"({' and '.join(own)}). Name another folder with --out. Nothing was written."
         )
 
 
 @contextmanager
-def _swapped_in(target: Path) -> Iterator[Path]:
-    """Give a temporary folder beside the target, which takes its place when the block succeeds."""
+def swapped_in(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside the target, which takes its place when the block succeeds.
+
+    Parameters
+    ----------
+    target : Path
+        Folder to be replaced whole, or made.
+
+    Yields
+    ------
+    Path
+        Where to write.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex
     new, old = (target.with_name(f".{mark}.{word}") for word in ("new", "old"))
