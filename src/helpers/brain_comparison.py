@@ -145,6 +145,75 @@ def readings() -> pd.DataFrame:
     return pd.DataFrame(rows).drop(columns="method")
 
 
+def quoted(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the numbers of :func:`readings` that prose quotes, and two that follow.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`readings`.
+
+    Returns
+    -------
+    DataFrame
+        ``key, estimate, low, high, n, percent, digits, basis``: ``decided``, ``all``,
+        ``everybody`` (the blind rule), ``able`` (a clinician's accuracy if the agreement is a
+        kappa), ``fold`` (``decided`` over ``able``), ``splits`` (ways to share the referrals).
+
+    Examples
+    --------
+    >>> found = quoted(readings()).set_index("key")["estimate"]
+    >>> round(float(found["fold"]), 2), int(found["splits"])
+    (1.25, 9)
+    """
+    rows = table.set_index("reading")
+    keys = {"decided": 0, "all": 1, "everybody": 2, "able": len(rows) - 1}
+    found = rows.iloc[list(keys.values())][["estimate", "low", "high", "n"]]
+    found = found.assign(key=list(keys), percent=True, digits=1, basis=list(found.index))
+    share = found.set_index("key")["estimate"]
+    ratio = {"estimate": share["decided"] / share["able"], "basis": "decided over able"}
+    ways = {"estimate": len(referral.consistent_splits()), "basis": "printed accuracies by form"}
+    more = pd.DataFrame(
+        [{"key": "fold", "digits": 2} | ratio, {"key": "splits", "digits": 0} | ways]
+    )
+    found = pd.concat([found, more.assign(percent=False)], ignore_index=True)
+    counts = [None if pd.isna(n) else int(n) for n in found["n"]]
+    return found.assign(n=pd.Series(counts, dtype=object))
+
+
+def verdicts(table: pd.DataFrame, *, level: float = 0.05) -> dict[str, str]:
+    """Return in words how the network's area stands to those of the other learners.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`against`.
+    level : float
+        A difference counts when its adjusted p is below.
+
+    Returns
+    -------
+    dict of str to str
+        By ``main`` (the first series) and ``exaggerated``; "not measured" where a series or the
+        areas are missing.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"effect": "a", "auc_difference": [0.2, -0.1], "auc_holm": [0.01, 1]})
+    >>> verdicts(table)["main"]
+    'its area is larger than that of 1 of 2 shallow learners and smaller than that of none'
+    """
+    found = dict.fromkeys(("main", "exaggerated"), "not measured")
+    for key, (_, part) in zip(found, table.groupby("effect", sort=False), strict=False):
+        if part["auc_holm"].isna().all():
+            continue
+        clear = part[part["auc_holm"] < level]["auc_difference"]
+        larger, smaller = ((clear > 0).sum() or "none", (clear < 0).sum() or "none")
+        words = f"its area is larger than that of {larger} of {len(part)} shallow learners"
+        found[key] = f"{words} and smaller than that of {smaller}"
+    return found
+
+
 def able_from_kappa(kappa: float) -> float:
     """Return how often two clinicians with a given kappa are right; see :func:`readings`.
 

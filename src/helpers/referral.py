@@ -25,6 +25,7 @@ MODELS = {
     "regions + linear SVM": "svm_auc",
     "regions + small MLP": "mlp_auc",
     "voxels + linear SVM": "voxel_svm_auc",
+    "six named regions + LDA": "named_auc",
     "true region means (yardstick)": "yardstick_auc",
     "DystoniaNet, labels shuffled": "shuffled_auc",
 }
@@ -256,9 +257,9 @@ def headline(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``key, estimate, low, high, method, n``; areas are those of the first seed,
-        ``lowest`` and ``highest`` over all seeds. Where there is no positive control, as with own
-        scans, its rows are NaN.
+        ``key, estimate, low, high, method, n, percent``; areas are those of the first seed,
+        ``lowest`` and ``highest`` over all seeds, ``referred`` the share of the held-out people
+        in the band. Where there is no positive control, as with own scans, its rows are NaN.
     """
     quoted = {"all patients": "sensitivity", "control": "specificity"}
     shares = table[table["group"].isin(quoted)].assign(method="wilson", n=table["decided"])
@@ -269,13 +270,14 @@ def headline(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
         ignore_index=False, var_name="name", value_name="estimate"
     )
     spread = spread.reset_index().assign(n=models["n"].max(), method="over seeds")
-    rows = pd.concat([shares, first, spread])
+    rows = pd.concat([shares, _referred(table), first, spread])
     series = dict(zip(dict.fromkeys(table["effect"]), ("main", "exaggerated"), strict=False))
     rows["key"] = rows["effect"].map(series) + "." + rows["name"]
-    names = ["sensitivity", "specificity", *MODELS.values(), "lowest", "highest"]
+    names = ["sensitivity", "specificity", "referred", *MODELS.values(), "lowest", "highest"]
     wanted = [f"{key}.{name}" for key, name in product(("main", "exaggerated"), names)]
     columns = ["estimate", "low", "high", "method", "n"]
-    found = rows.set_index("key").reindex(wanted)[columns].reset_index()
+    found = rows.dropna(subset="key").set_index("key").reindex(wanted)[columns].reset_index()
+    found["percent"] = found["key"].str.endswith(("ity", "referred"))
     return found.fillna({"method": "not measured", "n": 0})
 
 
@@ -377,6 +379,15 @@ def splits_by_form() -> pd.DataFrame:
 def _right(predictions: pd.DataFrame) -> NDArray[np.bool_]:
     called = predictions["probability"].to_numpy(float) >= 0.5
     return called == (predictions["label"].to_numpy() == 1)
+
+
+def _referred(table: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for effect, part in table[table["group"] != "all patients"].groupby("effect", sort=False):
+        found = inference.proportion(part["referred"].sum(), part["subjects"].sum())
+        about = {"effect": effect, "name": "referred", "n": part["subjects"].sum()}
+        rows.append(about | found._asdict())
+    return pd.DataFrame(rows)
 
 
 def _decisions(part: pd.DataFrame, delta: float) -> dict:

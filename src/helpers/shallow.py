@@ -109,6 +109,9 @@ LEARNERS: dict[str, Learner] = {
     "voxels + linear SVM": Learner("voxels", _voxel_svm, (0.01, 0.1, 1.0, 10.0), "C"),
 }
 
+#: Learners on the six planted regions, by name; value: what stands before the truth's column.
+YARDSTICKS = {"six named regions + LDA": "atlas_", "true region means (yardstick)": ""}
+
 
 def tissues(volume: ArrayLike) -> NDArray[np.uint8]:
     """Return a scan's classes by its own intensities: three, with the most even split (Otsu).
@@ -191,7 +194,8 @@ def regional(volumes: NDArray[np.float32]) -> NDArray[np.float64]:
     (2, 720)
     """
     where = cells(volumes.shape[1:4]).ravel()
-    return np.stack([_regional_row(np.asarray(scan)[..., 0], where) for scan in volumes])
+    scans = (np.asarray(volumes[k])[..., 0] for k in range(len(volumes)))
+    return np.stack([_regional_row(scan, where) for scan in scans])
 
 
 def likeness(volumes: NDArray[np.float32], *, training: NDArray, block: int = 32) -> NDArray:
@@ -297,14 +301,15 @@ def pca_logistic(
     return baselines(subjects, volumes, seeds=(seed,), names=names).predictions
 
 
-def own_region_means(
-    subjects: pd.DataFrame, truth: str | Path, *, column: str, seed: int = 0
+def region_means(
+    subjects: pd.DataFrame, truth: str | Path, *, column: str, name: str, seed: int = 0
 ) -> pd.DataFrame:
-    """Return what six numbers per brain allow that only the phantom's maker knows.
+    """Return what a linear discriminant makes of six numbers per brain, one a planted region.
 
-    A linear discriminant, learned from the training brains, on the true weighted mean of each
-    subject's own six regions: a yardstick beside the network, neither an upper bound of what the
-    scan holds nor a method anyone could use.
+    Of each subject's own regions only the phantom's maker knows the means: a yardstick beside the
+    network, neither an upper bound of what the scan holds nor a method anyone could use. At the
+    regions' place in the template anyone could take them on registered heads who knew where to
+    look.
 
     Parameters
     ----------
@@ -312,8 +317,11 @@ def own_region_means(
         From :func:`helpers.brain.read_subjects`.
     truth : str or Path
         The phantom's ``truth/region_means.csv``.
-    column : {"file", "file_exaggerated"}
-        Which series of images.
+    column : str
+        ``file`` or ``file_exaggerated``, means in the own regions; with ``atlas_`` before it, at
+        the template's place.
+    name : str
+        Of the model in the predictions.
     seed : int
         Written beside the predictions.
 
@@ -328,12 +336,11 @@ def own_region_means(
     training = (subjects["split"] == "training").to_numpy()
     model.fit(features[training], subjects.loc[training, "patient"])
     probability = model.predict_proba(features)[:, 1]
-    name = "true region means (yardstick)"
     return brain.predictions(subjects, probability, model=name, weights="", seed=seed)
 
 
 def yardsticks(subjects: pd.DataFrame, folder: str | Path, *, seed: int = 0) -> list[pd.DataFrame]:
-    """Return :func:`own_region_means` of each series; nothing for own scans.
+    """Return :func:`region_means` of each series and place; nothing for own scans.
 
     Parameters
     ----------
@@ -347,14 +354,17 @@ def yardsticks(subjects: pd.DataFrame, folder: str | Path, *, seed: int = 0) -> 
     Returns
     -------
     list of DataFrame
-        With the column ``effect``.
+        With the column ``effect``; models are the keys of :data:`YARDSTICKS`.
     """
     truth = Path(folder) / "cohort" / "brain" / "truth" / "region_means.csv"
     if not brain.description(folder)["synthetic"]:
         return []
     return [
-        own_region_means(subjects, truth, column=column, seed=seed).assign(effect=effect)
+        region_means(subjects, truth, column=start + column, name=name, seed=seed).assign(
+            effect=effect
+        )
         for effect, column in brain.series(subjects).items()
+        for name, start in YARDSTICKS.items()
     ]
 
 

@@ -21,6 +21,7 @@ _MODEL_STYLE = (
     ("regions + small MLP", "s", PALETTE["control"]),
     ("PCA + logistic regression", "s", PALETTE["control"]),
     ("voxels + linear SVM", "s", PALETTE["control"]),
+    ("six named regions + LDA", "^", PALETTE["control"]),
     ("true region means (yardstick)", "^", PALETTE["phantom"]),
     ("DystoniaNet, labels shuffled", "x", PALETTE["published"]),
 )
