@@ -7,6 +7,7 @@ go to ``benchmarks/results``, one row set a benchmark; the book shows them.
 import argparse
 
 import bootstrap_speed
+import brain_speed
 import cohort_scale
 import phantom_speed
 import real_thighs
@@ -19,6 +20,7 @@ def main() -> None:
     parser.add_argument("--size", choices=("default", "paper"), default="default")
     paper = parser.parse_args().size == "paper"
     bootstrap_speed.main()
+    brain_speed.main()
     roi_speed.main()
     phantom_speed.main()
     cohort_scale.main()

@@ -135,7 +135,7 @@ def about() -> dict[str, object]:
     }
 
 
-def write(name: str, table: pd.DataFrame, *, cores: int) -> Path:
+def write(name: str, table: pd.DataFrame, *, cores: int, **more: object) -> Path:
     """Write a benchmark's rows, each with when and on what it ran, and print them.
 
     Parameters
@@ -146,6 +146,8 @@ def write(name: str, table: pd.DataFrame, *, cores: int) -> Path:
         Measured rows.
     cores : int
         Cores that the measured work was allowed.
+    **more
+        What else every row says, in place of :func:`about`'s where the names are the same.
 
     Returns
     -------
@@ -153,7 +155,7 @@ def write(name: str, table: pd.DataFrame, *, cores: int) -> Path:
         ``benchmarks/results/<name>.csv``.
     """
     rounded = table.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
-    full = rounded.assign(**about() | {"cores": cores})
+    full = rounded.assign(**about() | {"cores": cores} | more)
     print(f"\n{name}\n{rounded.to_string(index=False)}", flush=True)
     with paths.atomic_path(RESULTS / f"{name}.csv") as temporary:
         full.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL)
