@@ -10,7 +10,7 @@ READY   := $(VENV)/.ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
-.PHONY: help book check test lab serve plan doctor bench clean
+.PHONY: help book check test lab serve plan doctor bench doses clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -42,8 +42,11 @@ lab: $(READY)  ## the notebooks in JupyterLab
 serve: $(READY)  ## the built book on http://127.0.0.1:8000
 	@$(RUN) -m http.server 8000 --bind 127.0.0.1 --directory "_build/$(basename $(notdir $(PROFILE)))/html"
 
-bench: $(READY)  ## time the phantom, the legs, the intervals; SIZE=paper: the published cohort too
+bench: $(READY)  ## time phantom, legs, networks, intervals; SIZE=paper: the published cohort too
 	@$(RUN) benchmarks/run.py --size "$(SIZE)"
+
+doses: $(READY)  ## what 98.8 % would take: 120 networks on the brain phantom, hours; resumable
+	@$(RUN) benchmarks/brain_doses.py --maps
 
 clean:  ## remove the results and books of all profiles; your own images stay
 	rm -rf results _build .snakemake
