@@ -9,6 +9,8 @@ import argparse
 import bootstrap_speed
 import brain_speed
 import cohort_scale
+import networks_paper
+import networks_speed
 import phantom_speed
 import real_thighs
 import roi_speed
@@ -24,8 +26,10 @@ def main() -> None:
     roi_speed.main()
     phantom_speed.main()
     cohort_scale.main()
+    networks_speed.main(paper=paper)
     if paper:
         cohort_scale.main(paper=True)
+        networks_paper.main()
     if real_thighs.folder().is_dir():
         real_thighs.main()
     else:
