@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import brain, dose_runs, doses, dystonianet, head_box, shallow
+from helpers import brain, brain_maps, dose_runs, doses, dystonianet, head_box, shallow
 from helpers.doses import Run
 from helpers.phantom import brain as phantom
 from helpers.phantom import brain_head
@@ -124,3 +124,28 @@ def test_heads_of_another_plan_are_refused(bench, few):
         dose_runs.Heads(
             bench.folder / "heads" / "registered", few.head(3), "registered", voxel_mm=8.0
         )
+
+
+def test_maps_of_kept_networks_are_scored_once_on_the_people_tested(bench, few, monkeypatch):
+    seen = []
+
+    def scores(model, volumes, patient, *, truth, seed):
+        seen.append((len(volumes), int(patient.sum()), truth.labels.shape, seed))
+        return pd.DataFrame({"map": ["mean conv1"], "network": ["trained"], "enrichment": [1.0]})
+
+    monkeypatch.setattr(brain_maps, "scores", scores)
+    model = bench.folder / "models" / f"{DOSE.key}.keras"
+    if not model.exists():
+        model.parent.mkdir()
+        dystonianet.build(head_box.box_shape(8.0), filters=[1] * 4, dense_units=1).save(model)
+    for _ in range(2):
+        table = dose_runs.localised(bench)
+    assert seen == [(32, 24, head_box.box_shape(8.0), 1)]
+    assert table.to_dict("records")[0] == {
+        "effect_d": 2.0,
+        "pose": "registered",
+        "seed": 1,
+        "map": "mean conv1",
+        "network": "trained",
+        "enrichment": 1.0,
+    }

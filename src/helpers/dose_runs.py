@@ -15,9 +15,10 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from helpers import brain, doses, dystonianet, head_box, paths, shallow
+from helpers import brain, brain_maps, doses, dystonianet, head_box, paths, shallow
 from helpers.doses import Run
 from helpers.head_box import Grid
+from helpers.networks import keras
 from helpers.phantom import brain as phantom
 from helpers.phantom import brain_head, brain_template
 from helpers.volumes import Volume
@@ -236,6 +237,33 @@ class Bench:
         return self.folder / "runs" / f"{key}.npz"
 
 
+def localised(bench: Bench) -> pd.DataFrame:
+    """Return how well the maps of the kept networks find the planted regions.
+
+    Parameters
+    ----------
+    bench : Bench
+        With finished runs; the scores of a network are kept beside it and made once.
+
+    Returns
+    -------
+    DataFrame
+        ``effect_d, pose, seed``, then as :func:`helpers.brain_maps.scores`, on the people tested.
+    """
+    parts = []
+    for run in (run for run in doses.plan() if run.question == "dose"):
+        model = bench.folder / "models" / f"{run.key}.keras"
+        kept = bench.folder / "maps" / f"{run.key}.csv"
+        if model.exists() and not kept.exists():
+            table = _scored(bench, run, model)
+            with paths.atomic_path(kept) as temporary:
+                table.to_csv(temporary, index=False)
+        if kept.exists():
+            about = {"effect_d": run.effect_d, "pose": run.pose, "seed": run.seed}
+            parts.append(pd.read_csv(kept).assign(**about)[[*about, *pd.read_csv(kept)]])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
 def scan(head: brain_head.Head, amplitudes: pd.DataFrame, *, effect_d: float) -> NDArray:
     """Return a head's image with the effect, in whole numbers as files hold it."""
     return np.rint(phantom.affected(head, amplitudes, effect_d=effect_d)).astype(np.float32)
@@ -347,6 +375,15 @@ def stored(folder: str | Path) -> dict[str, dict[str, NDArray]]:
         with np.load(path) as file:
             found[path.stem] = dict(file)
     return found
+
+
+def _scored(bench: Bench, run: Run, model: Path) -> pd.DataFrame:
+    volumes = bench.volumes(run.pose, run.effect_d)[0][bench.tested]
+    patient = bench.table.loc[bench.tested, "patient"].to_numpy()
+    affine = head_box.box_affine(bench.voxel_mm, head_box.BOX_CENTRE_MM)
+    truth = brain_maps.planted(volumes.shape[1:4], affine)
+    network = keras.models.load_model(model)
+    return brain_maps.scores(network, volumes, patient, truth=truth, seed=run.seed)
 
 
 def _made(row: dict, pose: str, voxel_mm: float) -> tuple[NDArray, NDArray, NDArray]:
