@@ -72,6 +72,20 @@ def test_areas_are_undefined_where_all_are_patients():
     assert 0 < found["right_p"] <= 1
 
 
+def test_too_few_people_give_a_difference_of_areas_without_a_test():
+    few = brain_comparison.against(scored({"DystoniaNet": 0.3, "a": 4.0}, n=18)).iloc[0]
+    assert np.isfinite(few["auc_difference"])
+    assert np.isnan(few["auc_p"]) and np.isnan(few["auc_low"])
+    assert brain_comparison.verdicts(pd.DataFrame([few]))["main.against"] == "not measured"
+
+
+def test_words_count_only_clear_differences():
+    table = brain_comparison.against(scored({"DystoniaNet": 0.3, "weak": 4.0, "alike": 0.31}))
+    found = brain_comparison.verdicts(table)
+    text = "its area is larger than that of 1 of 2 shallow learners and smaller than that of none"
+    assert found == {"main.against": text, "exaggerated.against": "not measured"}
+
+
 def test_other_people_are_refused():
     table = scored({"DystoniaNet": 1.0, "a": 1.5})
     with pytest.raises(ValueError, match="a: not every subject"):

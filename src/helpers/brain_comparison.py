@@ -14,6 +14,8 @@ from helpers import claims, delong, inference, paired, recompute, referral
 NETWORK = "DystoniaNet"
 #: Rules that see no scan; the probability they give to everyone.
 BLIND = {"everybody is a patient": 1.0, "nobody is a patient": 0.0}
+#: Fewest patients, and controls, for DeLong's normal approximation: a convention of ours.
+PEOPLE_MIN = 10
 
 
 def against(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -34,7 +36,7 @@ def against(predictions: pd.DataFrame) -> pd.DataFrame:
         difference ``right_difference`` with ``right_low, right_high``, ``only_network,
         only_other`` (people whom one alone decides rightly) and ``right_p`` (McNemar, exact);
         ``auc_holm, right_holm`` adjusted for the comparisons of a series. Areas are NaN where
-        all are patients.
+        all are patients; their tests also with fewer than :data:`PEOPLE_MIN` of either kind.
 
     References
     ----------
@@ -194,16 +196,16 @@ def verdicts(table: pd.DataFrame, *, level: float = 0.05) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        By ``main`` (the first series) and ``exaggerated``; "not measured" where a series or the
-        areas are missing.
+        By ``main.against`` (the first series) and ``exaggerated.against``; "not measured" where
+        a series or the tests are missing.
 
     Examples
     --------
     >>> table = pd.DataFrame({"effect": "a", "auc_difference": [0.2, -0.1], "auc_holm": [0.01, 1]})
-    >>> verdicts(table)["main"]
+    >>> verdicts(table)["main.against"]
     'its area is larger than that of 1 of 2 shallow learners and smaller than that of none'
     """
-    found = dict.fromkeys(("main", "exaggerated"), "not measured")
+    found = dict.fromkeys(("main.against", "exaggerated.against"), "not measured")
     for key, (_, part) in zip(found, table.groupby("effect", sort=False), strict=False):
         if part["auc_holm"].isna().all():
             continue
@@ -285,6 +287,8 @@ def _pair(wide: pd.DataFrame, name: str) -> dict:
         names = ("network_auc", "auc", "auc_difference", "auc_low", "auc_high", "auc_p")
         return dict.fromkeys((*names, "lowest", "highest"), np.nan) | found
     area = delong.compare(label, first, other)
+    if min(label.sum(), (1 - label).sum()) < PEOPLE_MIN:
+        area = area._replace(low=np.nan, high=np.nan, p=np.nan)
     over_seeds = [delong.compare(label, wide[c], other).difference for c in networks]
     return {
         "network_auc": area.first,

@@ -281,6 +281,35 @@ def headline(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     return found.fillna({"method": "not measured", "n": 0})
 
 
+def verdicts(models: pd.DataFrame) -> dict[str, str]:
+    """Return in words whether the network's areas exclude chance, by the analysis plan's rule.
+
+    Parameters
+    ----------
+    models : DataFrame
+        From :func:`areas`; the first seed counts.
+
+    Returns
+    -------
+    dict of str to str
+        By ``main.auc.verdict`` and ``exaggerated.auc.verdict``; see
+        :func:`helpers.inference.against_chance`.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"model": "DystoniaNet", "effect": ["a", "b"], "low": [0.4, 0.6],
+    ...                       "high": [0.7, 0.8]})
+    >>> list(verdicts(table))
+    ['main.auc.verdict', 'exaggerated.auc.verdict']
+    """
+    found = {}
+    network = models[models["model"] == "DystoniaNet"].drop_duplicates("effect").to_dict("records")
+    for position, key in enumerate(("main", "exaggerated")):
+        row = network[position] if position < len(network) else {"low": np.nan, "high": np.nan}
+        found[f"{key}.auc.verdict"] = inference.against_chance(row["low"], row["high"])
+    return found
+
+
 def published_readings() -> pd.DataFrame:
     """Return the published accuracy under both denominators, from the published counts.
 
