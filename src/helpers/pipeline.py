@@ -70,7 +70,10 @@ STEPS = (
     Step(
         "07_dystonianet",
         ("cohort_brain",),
-        ("predictions/07_dystonianet.csv", "models/dystonianet.keras"),
+        (
+            *("predictions/07_dystonianet.csv", "models/dystonianet.keras"),
+            *("models/dystonianet.json", "models/dystonianet.md"),
+        ),
         threads=2,
     ),
     Step(
