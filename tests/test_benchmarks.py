@@ -5,7 +5,9 @@ import importlib.util
 import os
 import re
 import sys
+import time
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -89,6 +91,47 @@ def test_the_test_set_of_the_bootstrap_has_the_published_size(monkeypatch):
     assert ((probability > 0) & (probability < 1)).all()
 
 
+@pytest.fixture
+def speed(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return load("networks_speed")
+
+
+def test_operations_of_a_network_are_counted_as_by_hand(speed):
+    convolution = speed.keras.layers.Conv2D(2, 3, use_bias=False)
+    model = speed.keras.Sequential([speed.keras.Input((4, 4, 3)), convolution])
+    assert speed.operations(model) == 2 * (3 * 3 * 3) * 2 * (2 * 2)
+
+
+def test_features_are_compared_relative_to_their_length(speed):
+    expected = np.array([[3.0, 4.0], [0.0, 1.0]])
+    found = np.array([[3.0, 4.0], [0.0, 1.01]])
+    assert np.isclose(speed.difference(found, expected), 0.01)
+
+
+def test_processor_time_is_told_from_waiting(speed):
+    def busy():
+        end = time.process_time() + 0.05
+        while time.process_time() < end:
+            pass
+
+    tasks = {"waits": lambda: time.sleep(0.2), "works": busy}
+    table = speed.measured(tasks, rounds=2, units={"waits": 2}, against="works").set_index("task")
+    assert table.loc["waits", "seconds"] >= 0.1 > 0.02 > table.loc["waits", "processor"]
+    assert 0.05 <= table.loc["works", "processor"] < 0.1
+    assert table.loc["works", "processor_ratio"] == 1 > table.loc["waits", "processor_ratio"]
+
+
+def test_the_plain_loop_and_the_books_epochs_do_the_same_work(speed, monkeypatch):
+    rng, calls = np.random.default_rng(0), []
+    x, y = rng.standard_normal((40, 6)).astype("float32"), np.tile([0.0, 1.0], 20)
+    parts = [(x[:30], y[:30].astype("float32")), (x[30:], y[30:].astype("float32"))]
+    monkeypatch.setattr(speed.training, "loss", lambda logits, own: calls.append(own.size))
+    speed.numpy_epochs(parts, epochs=2)
+    speed.book_epochs(parts, seeds=3, epochs=2)()
+    assert calls == [30, 10] * 4
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_stored_results_are_dated_and_name_their_phantom(path):
     table = pd.read_csv(path)
@@ -126,6 +169,28 @@ def test_an_aim_is_reached_missed_or_not_measured(stored):
     assert reached["10,000 resamplings, seconds"] == "not measured"
     with pytest.raises(FileNotFoundError, match=r"Available: cohort_scale, roi_speed.*make bench"):
         benchmarks.read("bootstrap_speed")
+
+
+def test_of_a_wide_table_the_page_shows_chosen_columns(stored, tmp_path):
+    about = {"date": "2026-01-02", "cores": 2, "phantom_version": 1, "fastest": 0.5}
+    wide = pd.DataFrame({"images": [138], "task": ["Keras fit"], "processor": [0.25]})
+    wide.assign(**about).to_csv(stored / "networks_heads.csv", index=False)
+    benchmarks.write_tables(tmp_path)
+    shown = pd.read_csv(tmp_path / "benchmark_networks_heads.csv")
+    assert shown.to_dict("list") == {
+        "images": [138],
+        "task": ["Keras fit"],
+        "processor (ms)": [250],
+    }
+
+
+def test_of_several_rows_the_worst_decides(stored):
+    rows = pd.DataFrame({"epochs": [100, 100, 10], "share": [0.01, 0.03, 0.5]})
+    about = {"date": "2026-01-02", "cores": 2, "phantom_version": 1}
+    rows.assign(**about).to_csv(stored / "networks_cached.csv", index=False)
+    reached = benchmarks.aims().set_index("aim")
+    name = "100 epochs on stored features: share of the time through the whole network"
+    assert reached.loc[name, "measured"] == "0.03" and reached.loc[name, "reached"] == "no"
 
 
 def test_counts_are_written_out_and_what_is_missing_is_empty():
