@@ -46,7 +46,7 @@ def dose_response(
     -------
     Figure
     """
-    poses = [pose for pose in POSE_NAMES if pose in set(table["pose"])]
+    poses = list(POSE_NAMES)
     options = {"sharex": True, "sharey": "row", "squeeze": False}
     figure, axes = display.figure(ncols=len(poses), nrows=2, height=6.2, **options)
     for row, measure in zip(axes, MEASURE_NAMES, strict=True):
@@ -81,7 +81,7 @@ def checks(table: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        One panel a check that has been made.
+        A panel a check; one that was not made yet says so.
     """
     drawers = {
         "permutation": _shuffled,
@@ -89,13 +89,14 @@ def checks(table: pd.DataFrame) -> Figure:
         "learning": _people,
         "transfer": _forms,
     }
-    known = [name for name in drawers if name in set(table["question"])]
-    rows = (len(known) + 1) // 2
-    figure, axes = display.figure(ncols=2, nrows=rows, height=2.9 * rows, squeeze=False)
-    for axis, name in zip(axes.flat, known, strict=False):
-        drawers[name](axis, table[table["question"] == name])
-    for axis in axes.flat[len(known) :]:
-        axis.set_axis_off()
+    figure, axes = display.figure(ncols=2, nrows=2, height=5.8)
+    for axis, (name, draw) in zip(axes.flat, drawers.items(), strict=True):
+        part = table[table["question"] == name]
+        if len(part):
+            draw(axis, part)
+        else:
+            axis.text(0.5, 0.5, "not measured yet", ha="center", color=PALETTE["published"])
+            axis.set_axis_off()
     return figure
 
 
