@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import networks, paths
+from helpers import networks, parameters, paths
 
 DATA = paths.real_data()
 MOBILENET = DATA / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
@@ -46,6 +46,24 @@ def test_file_names_and_checksums_are_those_keras_asks_for(name, monkeypatch):
         getattr(networks.keras.applications, name)(include_top=False)
     known = networks.NETWORKS[name]
     assert asked == {"fname": known.weights_file, "md5": known.md5}
+
+
+def test_the_list_in_the_parameters_is_keras_own():
+    assert set(parameters.APPLICATIONS) == set(networks.available())
+
+
+def test_any_network_of_keras_is_found_by_name():
+    assert networks._asked_by_keras("MobileNet")[0] == "mobilenet_1_0_224_tf_no_top.h5"
+    known = networks.NETWORKS["DenseNet121"]
+    assert networks._asked_by_keras("DenseNet121") == (known.weights_file, known.md5)
+    weights = networks.choose_weights(["imagenet", "random"], "MobileNet", seed=1)
+    assert weights.message == (
+        "MobileNet: random weights (seed 1); imagenet: not in Keras's cache."
+    )
+    model = networks.build("MobileNet", weights=weights, input_pixels=64)
+    assert networks.check_size(model, "MobileNet") == model.count_params()
+    with pytest.raises(networks.UnknownName, match="Did you mean 'MobileNet'"):
+        networks.choose_weights(["random", "imagenet"], "MobilNet")
 
 
 def test_a_wrong_size_is_refused():

@@ -36,7 +36,8 @@ def test_a_path_names_the_profile_by_its_stem(tmp_path):
         ("extends: demo\ntraining:\n  momentum: 1.0\n", ["momentum = 1.0", "less than 1"]),
         ("extends: demo\ntraining:\n  epochs_max: 2.5\n", ["epochs_max = 2.5", "integer"]),
         ("extends: demo\nbackbones:\n  networks: [ResNet5]\n", ["'ResNet5'", "mean 'ResNet50'"]),
-        ("extends: demo\nbackbones:\n  weights: [imagnet]\n", ["'imagnet'", "imagenet, random"]),
+        ("extends: demo\nbackbones:\n  networks: [VGG19]\n", ["'ResNet50' is missing"]),
+        ("extends: demo\nbackbones:\n  weights: [imagnet]\n", ["'imagnet'", "imagenet, simulated"]),
         ("extends: demo\ncohort:\n  case_fraction: 1.5\n", ["1.5", "less than or equal to 1"]),
         (
             "extends: demo\nbackbones:\n  input_pixels: {ResNet5: 64}\n",

@@ -1,11 +1,15 @@
-"""The paper's Table 1: networks compared, with the published row and what needs no image.
+"""The paper's Table 1: networks compared, with the published row and what needs no network.
 
 Two rows need no image: age and sex alone, and calling nobody positive. A network has to be read
-against them, because those with dystrophinopathy are young and male and the others are not.
+against them, because those with dystrophinopathy are young and male and the others are not. In a
+phantom the true fat fractions bound what its fat can tell; the leg's few pixels say what needs no
+network; diagnoses shuffled before training say what chance looks like.
 """
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -32,6 +36,17 @@ NOBODY = "Nobody called positive"
 #: Short names of the rows, for the keys of numbers.
 KEYS = {name: name.lower() for name in PUBLISHED} | {AGE_AND_SEX: "age_and_sex", NOBODY: "nobody"}
 KEYS |= {splits.FAT: "fat", splits.PIXELS: "pixels", splits.CHANCE: "shuffled"}
+
+
+def key(name: str) -> str:
+    """Return the short name of a row, for the keys of numbers.
+
+    Examples
+    --------
+    >>> key("VGG19"), key(AGE_AND_SEX), key("MobileNetV2")
+    ('vgg19', 'age_and_sex', 'mobilenetv2')
+    """
+    return KEYS.get(name, name.lower())
 
 
 def without_images(table: pd.DataFrame, cases: pd.DataFrame, *, seed: int) -> dict:
@@ -65,6 +80,47 @@ def without_images(table: pd.DataFrame, cases: pd.DataFrame, *, seed: int) -> di
         name: start.assign(unit="image", probability=p, model=name, weights="none", seed=seed)
         for name, p in both.items()
     }
+
+
+def without_network(
+    sources: dict[str, NDArray], table: pd.DataFrame, *, weights: str, seed: int
+) -> dict[str, pd.DataFrame]:
+    """Return predictions by logistic regression on numbers that no trained network made.
+
+    As over the divisions (:func:`helpers.splits.score`): standardised, trained on the training
+    set's images, with the penalty of the lowest loss on the validation set's.
+
+    Parameters
+    ----------
+    sources : dict of str to ndarray, (images, features)
+        From :func:`helpers.splits.without_network`; :data:`AGE_AND_SEX` is left out, as
+        :func:`without_images` has it. Under :data:`helpers.splits.CHANCE` a network's features:
+        diagnoses of the training and validation cases are shuffled before training on them.
+    table : DataFrame
+        image_id, case_id, label, split, from :func:`helpers.training.labelled`.
+    weights : str
+        Kind of that network's weights.
+    seed : int
+        Of the shuffle.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        In the columns of ``predictions/*.csv``, with the true label.
+    """
+    learnt = table["label"].to_numpy().copy()
+    shuffled = _shuffled(table, np.random.default_rng(seed))
+    roles = [(table["split"] == name).to_numpy() for name in ("training", "validation")]
+    start = table.rename(columns={"image_id": "id"})[["id", "label", "split"]]
+    found = {}
+    for name, values in sources.items():
+        if name == AGE_AND_SEX:
+            continue
+        by_chance = name == splits.CHANCE
+        log_odds = splits.penalised(values, shuffled if by_chance else learnt, *roles)
+        about = {"model": name, "weights": weights if by_chance else "none", "seed": seed}
+        found[name] = start.assign(unit="image", probability=expit(log_odds), **about)
+    return found
 
 
 def measured(
@@ -157,7 +213,7 @@ def published(names: list[str]) -> pd.DataFrame:
     Parameters
     ----------
     names : list of str
-        Networks, keys of :data:`PUBLISHED`.
+        Networks; those that the paper does not have are left out.
 
     Returns
     -------
@@ -170,7 +226,7 @@ def published(names: list[str]) -> pd.DataFrame:
     ['specificity', 0.92, 0.89]
     """
     rows = []
-    for name in names:
+    for name in (n for n in names if n in PUBLISHED):
         for measure, claim_id in zip(MEASURES, PUBLISHED[name], strict=True):
             claim = claims.get(claim_id)
             rows.append((name, measure, claim.value, claim.low, claim.high))
@@ -293,6 +349,17 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
         "chosen_by_validation": table.loc[table["best_by_validation"], "test"].item(),
         "chosen_by_test": table.loc[table["best_by_test"], "test"].item(),
     }
+
+
+def _shuffled(table: pd.DataFrame, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return labels shuffled over the cases of each split, so that every split keeps its mix."""
+    found = table["label"].copy()
+    for _, part in table.groupby("split", sort=False):
+        own = part.drop_duplicates("case_id").set_index("case_id")["label"]
+        found[part.index] = part["case_id"].map(
+            dict(zip(own.index, rng.permutation(own), strict=True))
+        )
+    return found.to_numpy(dtype=np.int64)
 
 
 def _estimate(row) -> str:

@@ -5,6 +5,7 @@ convolutional part frozen and trains only a new last layer (``helpers.training``
 """
 
 import difflib
+import functools
 import hashlib
 import os
 import random
@@ -17,10 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
-from helpers import paths
+from helpers import paths, pretext
 
 
 @contextmanager
@@ -44,7 +46,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with _start_up_notes_dropped():
     import keras
 
-KINDS = ("imagenet", "random", "local:FOLDER")
+KINDS = ("imagenet", *pretext.RECIPES, "random", "local:FOLDER")
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,17 @@ class Architecture:
 
     Attributes
     ----------
-    parameters : int
-        Weights of the network without its top layers.
-    channels : int
-        Channels of its last feature map.
+    parameters, channels : int or None
+        Weights of the network without its top layers; channels of its last feature map. None
+        where they were not looked up.
     weights_file : str
         File name of Keras's ImageNet weights without the top layers.
     md5 : str
-        Checksum of that file, as Keras 3.15 states it.
+        Checksum of that file, as Keras 3.15 states it; empty where it states none.
     """
 
-    parameters: int
-    channels: int
+    parameters: int | None
+    channels: int | None
     weights_file: str
     md5: str
 
@@ -106,7 +107,7 @@ class Weights:
     Attributes
     ----------
     kind : str
-        ``"imagenet"``, ``"random"`` or ``"local"``.
+        ``"imagenet"``, ``"simulated"``, ``"random"`` or ``"local"``.
     file : Path or None
         Where they are; None for random weights.
     seed : int or None
@@ -134,14 +135,16 @@ def choose_weights(
     preferences : list of str
         Kinds in order of preference: ``"imagenet"`` (Keras's own file, from its cache
         ``~/.keras/models`` or ``$KERAS_HOME/models``), ``"local:FOLDER"`` (a file of Keras's
-        name in that folder) or ``"random"`` (as Keras initialises the network).
+        name in that folder), ``"simulated"`` (trained on this machine on simulated legs, see
+        :mod:`helpers.pretraining`; the other keys of :data:`helpers.pretext.RECIPES` differ in
+        length) or ``"random"`` (as Keras initialises the network).
     name : str
-        A key of :data:`NETWORKS`.
+        Any name of ``keras.applications``.
     download_seconds : int
         Time allowed for a download of ImageNet weights; 0 = use only what is in the cache.
     seed : int
-        For random weights; the network's name enters too, or networks of one family would
-        share their first layers.
+        For random and simulated weights; the network's name enters too, or networks of one
+        family would share their first layers.
 
     Returns
     -------
@@ -169,6 +172,9 @@ def choose_weights(
             file, why_not = _from_keras(architecture, name, download_seconds)
         elif kind.startswith("local:"):
             file, why_not = _from_folder(architecture, Path(kind.removeprefix("local:")))
+        elif kind in pretext.RECIPES:
+            made = pretext.weights_file(kind, name, seed=seed)
+            file, why_not = (made, "") if made.is_file() else (None, "not made on this machine")
         else:
             raise UnknownName(_no_such("kind of weights", kind, KINDS))
         if file is not None:
@@ -193,7 +199,7 @@ def choose_all(
     preferences, download_seconds, seed
         As for :func:`choose_weights`.
     names : list of str
-        Keys of :data:`NETWORKS`.
+        Names of ``keras.applications``.
 
     Returns
     -------
@@ -276,7 +282,8 @@ def check_size(model: keras.Model, name: str) -> int:
     model : keras.Model
         From :func:`build`.
     name : str
-        A key of :data:`NETWORKS`.
+        Any name of ``keras.applications``; for those outside :data:`NETWORKS` there is nothing
+        to compare with.
 
     Returns
     -------
@@ -289,7 +296,7 @@ def check_size(model: keras.Model, name: str) -> int:
     """
     expected = _architecture(name)
     found = (model.count_params(), model.output_shape[-1])
-    if found != (expected.parameters, expected.channels):
+    if expected.parameters and found != (expected.parameters, expected.channels):
         raise RuntimeError(
             f"{name} has {found[0]:,} parameters and {found[1]} channels, expected "
             f"{expected.parameters:,} and {expected.channels}: another Keras than "
@@ -310,9 +317,34 @@ def available() -> list[str]:
 
 
 def _architecture(name: str) -> Architecture:
-    if name not in NETWORKS:
-        raise UnknownName(_no_such("network", name, NETWORKS))
-    return NETWORKS[name]
+    if name in NETWORKS:
+        return NETWORKS[name]
+    if name not in available():
+        raise UnknownName(_no_such("network", name, available()))
+    return Architecture(None, None, *_asked_by_keras(name))
+
+
+class _Asked(Exception):
+    """Carries what Keras was about to download."""
+
+
+@functools.cache
+def _asked_by_keras(name: str) -> tuple[str, str]:
+    """Return the file of ImageNet weights that Keras would load, and its md5 as Keras has it.
+
+    Keras states them inside the function that builds the network. So that function is called
+    with its download replaced; nothing is downloaded, and nothing else is changed.
+    """
+
+    def get_file(fname: str, *_args, file_hash: str = "", **_options):
+        raise _Asked(fname, file_hash)
+
+    with mock.patch("keras.src.utils.file_utils.get_file", get_file):
+        try:
+            getattr(keras.applications, name)(include_top=False)
+        except _Asked as asked:
+            return asked.args
+    raise WeightsError(f"Keras {keras.__version__} names no file of ImageNet weights for {name}.")
 
 
 def _no_such(what: str, name: str, names) -> str:
@@ -332,7 +364,7 @@ def _from_keras(architecture: Architecture, name: str, seconds: int) -> tuple[Pa
         why_not = _download(name, file, seconds)
     if not file.is_file():
         return None, why_not
-    if _md5(file) != architecture.md5:
+    if architecture.md5 and _md5(file) != architecture.md5:
         raise WeightsError(
             f"{file} is not Keras's file for {name}: md5 {_md5(file)}, expected "
             f"{architecture.md5}. Delete it, or put the right file in its place."

@@ -8,10 +8,10 @@ wrong types silently, hence the strict models here.
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from helpers import paths
 
@@ -21,7 +21,32 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=32, le=1024)]
 
-NETWORKS = Literal["VGG19", "ResNet50", "DenseNet201", "DenseNet121", "InceptionV3"]
+#: Kinds of weights beside those of a local folder.
+WEIGHTS = ("imagenet", "simulated", "simulated:long", "simulated:short", "random")
+#: Networks of ``keras.applications``; named here because reading a file must not wait for Keras.
+APPLICATIONS = (
+    *("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152"),
+    *("ResNet50V2", "ResNet101V2", "ResNet152V2", "DenseNet121", "DenseNet169", "DenseNet201"),
+    *("InceptionV3", "InceptionResNetV2", "Xception", "NASNetMobile", "NASNetLarge"),
+    *("MobileNet", "MobileNetV2", "MobileNetV3Small", "MobileNetV3Large"),
+    *("EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3"),
+    *("EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7"),
+    *("EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3"),
+    *("EfficientNetV2S", "EfficientNetV2M", "EfficientNetV2L"),
+    *("ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge"),
+)
+
+
+def _known_network(name: str) -> str:
+    if name not in APPLICATIONS:
+        raise ValueError(
+            f"{name!r} is no network of keras.applications.{_nearest(name, list(APPLICATIONS))} "
+            f"Available: {', '.join(APPLICATIONS)}"
+        )
+    return name
+
+
+NETWORKS = Annotated[str, AfterValidator(_known_network)]
 
 
 POSES = Literal["registered", "as_scanned"]
@@ -76,6 +101,9 @@ class Machine(_Section):
     weights_download_seconds: int = Field(
         ge=0, description="time allowed to each download of ImageNet weights, s; 0: never download"
     )
+    pretraining_seconds: int = Field(
+        ge=0, description="time allowed to simulated weights, all networks, s; 0: never make them"
+    )
 
 
 class Backbones(_Section):
@@ -87,23 +115,26 @@ class Backbones(_Section):
         description="edge of the input, pixels: 'default', and networks that differ"
     )
 
+    @field_validator("networks")
+    @classmethod
+    def _with_resnet50(cls, value: list[str]) -> list[str]:
+        if "ResNet50" not in value:
+            raise ValueError("'ResNet50' is missing: the paper's later results are all its")
+        return value
+
     @field_validator("weights")
     @classmethod
     def _known_weights(cls, value: list[str]) -> list[str]:
         for item in value:
-            if item not in ("imagenet", "random") and not item.startswith("local:"):
-                raise ValueError(f"{item!r} is not one of imagenet, random, local:FOLDER")
+            if item not in WEIGHTS and not item.startswith("local:"):
+                raise ValueError(f"{item!r} is not one of {', '.join(WEIGHTS)}, local:FOLDER")
         return value
 
     @field_validator("input_pixels")
     @classmethod
     def _known_networks(cls, value: dict[str, int]) -> dict[str, int]:
-        allowed = ["default", *get_args(NETWORKS)]
-        for name in value:
-            if name not in allowed:
-                raise ValueError(
-                    f"{name!r} is none of {', '.join(allowed)}.{_nearest(name, allowed)}"
-                )
+        for name in value.keys() - {"default"}:
+            _known_network(name)
         if "default" not in value:
             raise ValueError("'default' is missing")
         return value

@@ -94,6 +94,10 @@ COHORT_MODULES = {
 }
 
 
+#: The committed results that a module shows, below ``benchmarks/results``.
+LONG_RUNS = {"helpers.ablation": "weights_*.csv", "helpers.doses": "brain_*.csv"}
+
+
 class NotebookFailed(RuntimeError):
     """A notebook stopped with an error; the message fits one screen."""
 
@@ -144,6 +148,10 @@ def stamps_of_notebook(profile: Profile, name: str) -> list[str]:
         stamps["file reads_csv"] = staleness.of_file(_reads_of(profile))
     if "weights" in values:
         stamps["weights on this machine"] = _weights_here(values["weights"])
+    for module in set(staleness.closure(modules)) & LONG_RUNS.keys():
+        folder = paths.root() / "benchmarks" / "results"
+        content = [staleness.of_file(file) for file in sorted(folder.glob(LONG_RUNS[module]))]
+        stamps[f"long run {LONG_RUNS[module]}"] = staleness.of_value(content)
     return _lines(stamps | staleness.of_modules(modules))
 
 
@@ -176,9 +184,14 @@ def stamps_of_cohort(profile: Profile, part: str) -> list[str]:
 def _weights_here(kinds: list[str]) -> str:
     # Names and sizes only: a checksum of half a gigabyte at each plan would cost seconds. The
     # features' own fingerprint holds the checksum of the weights that were loaded.
-    local = [Path(kind.removeprefix("local:")).expanduser() for kind in kinds if ":" in kind]
+    own = [kind.removeprefix("local:") for kind in kinds if kind.startswith("local:")]
+    local = [Path(folder).expanduser() for folder in own]
     folders = [paths.keras_cache(), *(paths.root() / folder for folder in local)]
-    files = sorted(file for folder in folders for file in folder.glob("*_notop.h5"))
+    files = sorted(file for folder in folders for file in folder.glob("*no*top.*"))
+    if any(kind.startswith("simulated") for kind in kinds):
+        from helpers import pretext
+
+        files += sorted(pretext.cache().glob("*.weights.h5"))
     return staleness.of_value([(file.name, file.stat().st_size) for file in files])
 
 
@@ -237,15 +250,43 @@ def _reads_of(profile: Profile) -> Path:
 
 
 def fetch_weights(profile: Profile) -> None:
-    """Download the ImageNet weights that are not yet in Keras's cache, if the profile allows it.
+    """Download the ImageNet weights that are missing, or make simulated ones, as the profile says.
 
     Parameters
     ----------
     profile : Profile
-        The run's parameters. Nothing else in a run needs the network.
+        The run's parameters. Nothing else in a run needs the internet.
     """
+    _download_weights(profile)
+    _simulate_weights(profile)
+
+
+def _simulate_weights(profile: Profile) -> None:
+    """Train networks on simulated legs where the profile prefers nothing that is here."""
+    kinds, seconds = profile.backbones.weights, profile.machine.pretraining_seconds
+    kind = next((k for k in kinds if k.startswith("simulated")), None)
+    if kind is None or seconds == 0:
+        return
+    from helpers import pretext
+
+    names = profile.backbones.networks
+    made = {name: pretext.weights_file(kind, name, seed=profile.seed) for name in names}
+    missing = [name for name, file in made.items() if not file.is_file()]
+    if not missing:
+        return
+    from helpers import networks, pretraining
+
+    before = [*kinds[: kinds.index(kind)], "random"]
+    chosen = networks.choose_all(before, missing, seed=profile.seed)
+    wanted = [name for name, weights in chosen.items() if weights.kind == "random"]
+    if wanted:
+        with _timed("      simulated weights"):
+            pretraining.make_all(kind, wanted, seed=profile.seed, seconds=seconds, say=say)
+
+
+def _download_weights(profile: Profile) -> None:
     seconds = profile.machine.weights_download_seconds
-    wanted = dict.fromkeys(("ResNet50", *profile.backbones.networks))
+    wanted = profile.backbones.networks
     if seconds == 0 or "imagenet" not in profile.backbones.weights:
         return
     from helpers import networks

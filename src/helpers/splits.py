@@ -526,6 +526,37 @@ def _scored(x: NDArray, label: NDArray, part: NDArray) -> Scored:
     return Scored(label, found[0], found[1])
 
 
+def penalised(x: NDArray, label: NDArray, trains: NDArray, chooses: NDArray) -> NDArray[np.float64]:
+    """Return log odds of a logistic regression whose penalty other images choose.
+
+    Parameters
+    ----------
+    x : ndarray, (images, features)
+        Standardised here by the training images.
+    label : ndarray of 0 and 1, (images,)
+        Diagnosis.
+    trains, chooses : ndarray of bool, (images,)
+        Those trained on, and those whose loss decides between :data:`PENALTIES`.
+
+    Returns
+    -------
+    ndarray, (images,)
+
+    Raises
+    ------
+    ValueError
+        When those trained on have one diagnosis only.
+    """
+    z, found = _coordinates(np.asarray(x, dtype=float), trains), []
+    model = LogisticRegression(warm_start=True, max_iter=2000)
+    with threadpool_limits(1):
+        for penalty in PENALTIES:
+            model.set_params(C=1 / (penalty * trains.sum())).fit(z[trains], label[trains])
+            found.append(z @ model.coef_[0] + model.intercept_[0])
+    both = np.array(found)
+    return both[np.argmin(_loss(both[:, chooses], label[chooses]))]
+
+
 def _coordinates(x: NDArray, trains: NDArray) -> NDArray[np.float64]:
     """Standardise by the training images and turn to the directions that they span.
 

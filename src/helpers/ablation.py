@@ -1,0 +1,234 @@
+"""The same networks with other weights: what the weights are worth.
+
+Features of each network are computed with every kind of weights that this machine has, with
+random weights as Keras draws them, and with random weights whose batch normalisation was
+calibrated on simulated legs (the labelled control: it knows the legs' brightness and nothing
+else). All of them go through the same repeated divisions of the people. That takes longer than
+a book may: ``benchmarks/weights_ablation.py`` measures it, and the book shows what it wrote.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from helpers import features, networks, paths, pretext, pretraining, splits
+from helpers.phantom import thigh
+
+#: In the order of the figure.
+KINDS = ("imagenet", "simulated", "random", "random, calibrated")
+#: Simulated people on whose legs the control is calibrated.
+CALIBRATION_PEOPLE = 24
+
+
+def weights_here(
+    preferences: list[str], name: str, *, seed: int = 0
+) -> dict[str, networks.Weights]:
+    """Return every kind of weights of a network that is on this machine.
+
+    Parameters
+    ----------
+    preferences : list of str
+        Kinds, as for :func:`helpers.networks.choose_weights`; random ones are always there.
+    name : str
+        Network.
+    seed : int
+        Of random and simulated weights.
+
+    Returns
+    -------
+    dict of str to Weights
+        By kind, without what has to be made or downloaded first.
+
+    Examples
+    --------
+    >>> list(weights_here(["random"], "VGG19", seed=1))
+    ['random']
+    """
+    found = {}
+    for kind in (*preferences, "random"):
+        try:
+            chosen = networks.choose_weights([kind], name, seed=seed)
+        except networks.WeightsError:
+            continue
+        found.setdefault(chosen.kind, chosen)
+    return found
+
+
+def pooled(
+    name: str,
+    weights: networks.Weights,
+    rows: pd.DataFrame,
+    folder: Path,
+    *,
+    pixels: int,
+    calibrated_on: pretext.Legs | None = None,
+    **options: float,
+) -> NDArray[np.float64] | None:
+    """Return a network's mean features of leg images with some weights.
+
+    Parameters
+    ----------
+    name, weights, rows, folder
+        As for :func:`helpers.features.extract`; nothing is stored.
+    pixels : int
+        Edge of the input; Inception-V3 needs 75.
+    calibrated_on : Legs, optional
+        Simulated legs of the same size from which the averages of batch normalisation are
+        taken first.
+    **options
+        As for :func:`helpers.networks.build`.
+
+    Returns
+    -------
+    ndarray, (images, channels), or None
+        None where there is no batch normalisation to calibrate.
+    """
+    network = networks.build(name, weights=weights, input_pixels=pixels, **options)
+    if calibrated_on is not None and not pretraining.calibrate(network, calibrated_on, name):
+        return None
+    model, size = features.pooled(network), features.BATCH
+    parts = []
+    for at in range(0, len(rows), size):
+        # All batches have one size, as each new size costs a compilation.
+        some = rows.iloc[(at + np.arange(size)) % len(rows)]
+        ready = features.network_input(name, some, folder, input_pixels=pixels)
+        parts.append(np.asarray(model.predict_on_batch(ready)))
+    return np.concatenate(parts)[: len(rows)].astype(float)
+
+
+def table(
+    found: dict[str, NDArray], labelled: pd.DataFrame, part: NDArray, *, seed: int
+) -> pd.DataFrame:
+    """Return the areas of each network and kind of weights over the divisions of the people.
+
+    Parameters
+    ----------
+    found : dict of str to ndarray
+        By ``"<network>, <kind>"``, (images, channels); "random" for each network. Any other
+        name is a row of its own that is compared with nothing.
+    labelled : DataFrame
+        From :func:`helpers.training.labelled`, rows as the features'.
+    part : ndarray of int, (repeats, images)
+        From :func:`helpers.splits.deal`.
+    seed : int
+        Of :func:`helpers.splits.score`.
+
+    Returns
+    -------
+    DataFrame
+        network, weights, mean, low, high (area of people over the divisions and its middle
+        95 %, a spread and no confidence interval), divisions, and gain, gain_low, gain_high: the
+        paired difference to the same network's random weights over the same divisions.
+    """
+    scores = splits.score(found, labelled, part, seed=seed)
+    scores.pop(splits.CHANCE, None)
+    areas = splits.areas_by_division(scores, labelled, part)
+    wide = areas.pivot(index=["repeat", "part"], columns="model", values="case")
+    spread = splits.spread(areas)
+    rows = []
+    for row in spread[spread["unit"] == "case"].itertuples():
+        name, _, kind = row.model.partition(", ")
+        known = f"{name}, random" in wide
+        name, kind = (name, kind) if known else (row.model, "none")
+        gain = (wide[row.model] - wide[f"{name}, random" if known else row.model]).dropna()
+        limits = np.percentile(gain, [2.5, 97.5]) if len(gain) else (np.nan, np.nan)
+        own = (row.mean, row.low, row.high, row.divisions)
+        rows.append((name, kind, *own, gain.mean(), *limits))
+    columns = ["network", "weights", "mean", "low", "high", "divisions"]
+    return pd.DataFrame(rows, columns=[*columns, "gain", "gain_low", "gain_high"])
+
+
+def long_run(name: str = "weights_ablation") -> pd.DataFrame:
+    """Return what the long run measured, with whether its phantom and recipe are the present ones.
+
+    Parameters
+    ----------
+    name : {"weights_ablation", "weights_learning"}
+        The areas of :func:`table`, or the learning curves of :func:`helpers.pretraining.curve`.
+
+    Returns
+    -------
+    DataFrame
+        With date, phantom_version, pixels and settings, and ``present`` (bool).
+
+    Raises
+    ------
+    FileNotFoundError
+        When it was never run.
+    """
+    path = paths.root() / "benchmarks" / "results" / f"{name}.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"No {path.name} in {path.parent}. Measure it with: make weights")
+    rows = pd.read_csv(path, dtype={"settings": str})
+    return rows.assign(present=rows["settings"] == settings())
+
+
+def settings() -> str:
+    """Return a short checksum of the phantom's specification and of the simulated recipe.
+
+    Examples
+    --------
+    >>> len(settings())
+    12
+    """
+    parts = [thigh.SPECIFICATION, pretext.SPECIFICATION, asdict(pretext.RECIPES["simulated"])]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def caption(rows: pd.DataFrame) -> str:
+    """Return when and on what a long run was made, for the line below a table or figure.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From :func:`long_run`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"date": ["2026-11-21"], "phantom_version": [4], "present": [False]})
+    >>> caption(rows)
+    'long run of 2026-11-21, phantom version 4, made with other settings than the present ones'
+    """
+    first = rows.iloc[0]
+    other = "" if rows["present"].all() else ", made with other settings than the present ones"
+    return f"long run of {first['date']}, phantom version {first['phantom_version']}{other}"
+
+
+def readable(areas: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`table` as a page shows it.
+
+    Parameters
+    ----------
+    areas : DataFrame
+        From :func:`table`.
+
+    Returns
+    -------
+    DataFrame
+        Network, Weights, AUC of people, Difference to random.
+
+    Examples
+    --------
+    >>> row = {"network": "VGG19", "weights": "simulated", "mean": 0.8, "low": 0.7, "high": 0.9,
+    ...        "divisions": 5, "gain": 0.05, "gain_low": -0.01, "gain_high": 0.1}
+    >>> readable(pd.DataFrame([row])).iloc[0].tolist()
+    ['VGG19', 'simulated', '0.80 (0.70 to 0.90)', '+0.05 (-0.01 to +0.10)']
+    """
+    rows = []
+    for row in areas.itertuples():
+        gain = f"{row.gain:+.2f} ({row.gain_low:+.2f} to {row.gain_high:+.2f})"
+        own = f"{row.mean:.2f} ({row.low:.2f} to {row.high:.2f})"
+        alone = row.weights in ("random", "none")
+        rows.append((row.network, row.weights, own, "" if alone else gain))
+    return pd.DataFrame(
+        rows, columns=["Network", "Weights", "AUC of people", "Difference to random"]
+    )
