@@ -47,8 +47,8 @@ def write(name: str, table: pd.DataFrame) -> None:
 
 def write_tables(folder: Path, people: pd.DataFrame) -> None:
     """Write what is known so far."""
-    found = dose_runs.stored(folder)
-    write("brain_doses", doses.dose_rows(found, people))
+    found, unaffected = dose_runs.stored(folder), dose_runs.unaffected(folder)
+    write("brain_doses", doses.dose_rows(found, people, unaffected=unaffected))
     write("brain_checks", doses.check_rows(found, people))
 
 

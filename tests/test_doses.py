@@ -132,6 +132,23 @@ def test_theoretical_limits_agree_with_simulated_people():
         doses.possible(1.0, measure="kappa")
 
 
+def test_a_rule_that_knows_how_regions_covary_does_as_simulated():
+    rng = np.random.default_rng(6)
+    means = rng.standard_normal((4000, 6)) + rng.standard_normal((4000, 1))
+    rows = doses.perfect(means, replicates=20).set_index(["measure", "effect_d"])
+    signs = np.array([-1, -1, -1, -1, 1, 1])
+    patients = means + 0.5 * np.sqrt(2) * signs
+    direction = np.linalg.solve(np.cov(means.T), signs)
+    label = np.repeat([1, 0], 4000)
+    area = accuracy.auc(label, np.concatenate([patients, means]) @ direction)
+    assert rows.loc[("auc", 0.5), "estimate"] == pytest.approx(area, abs=0.01)
+    assert area > doses.possible(0.5) + 0.02
+    assert rows.loc[("auc", 0.0), "estimate"] == 0.5
+    independent = doses.perfect(rng.standard_normal((4000, 6)), replicates=20)
+    row = independent.query("measure == 'accuracy' and effect_d == 1").iloc[0]
+    assert row["estimate"] == pytest.approx(doses.possible(1.0, measure="accuracy"), abs=0.01)
+
+
 def test_resampled_area_is_that_of_the_drawn_people():
     rng = np.random.default_rng(2)
     label = np.repeat([1, 0], [7, 9])
@@ -210,10 +227,14 @@ def test_tables_of_a_run_just_begun(made_up, people):
 
 
 def test_findings_are_rows_of_the_tables(made_up, people):
-    table = doses.dose_rows(made_up, people, replicates=20)
+    means = {"registered": np.random.default_rng(7).standard_normal((784, 6))}
+    table = doses.dose_rows(made_up, people, unaffected=means, replicates=200)
     checked = doses.check_rows(made_up, people, replicates=20)
     found = doses.findings(table, checked, published=0.988).set_index("key")
     assert found.loc["needed", "value"] == pytest.approx(1.84, abs=0.01)
+    here = found.loc["needed.covarying"]
+    assert here["low"] < here["value"] < here["high"]
+    assert here["value"] == pytest.approx(1.84, abs=0.1)
     assert found["value"].notna().all() and found.index.is_unique
     row = table.query(
         "pose == 'as_scanned' and effect_d == 2 and seed == 0 and measure == 'accuracy'"

@@ -237,6 +237,22 @@ class Bench:
         return self.folder / "runs" / f"{key}.npz"
 
 
+def unaffected(folder: str | Path) -> dict[str, NDArray]:
+    """Return the true means of everyone's regions without an effect, of the poses made so far.
+
+    Parameters
+    ----------
+    folder : str or Path
+        As :class:`Bench` writes it.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (people, 6)
+    """
+    files = {pose: Path(folder) / "volumes" / f"{pose}_d0.00_means.npy" for pose in doses.POSES}
+    return {pose: np.load(path) for pose, path in files.items() if path.exists()}
+
+
 def localised(bench: Bench) -> pd.DataFrame:
     """Return how well the maps of the kept networks find the planted regions.
 

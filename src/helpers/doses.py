@@ -16,9 +16,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from helpers import accuracy, brain, paths
+from helpers import accuracy, brain, effects, paths
 from helpers.inference import Interval
 from helpers.phantom import brain as phantom
+from helpers.phantom import brain_template
 
 #: The demo profile's cohort seed at the published size: the demo's people are among these.
 COHORT_SEED, VOXEL_MM = 2021, 4.0
@@ -59,6 +60,8 @@ SIMPLE = (
     "voxels + linear SVM",
 )
 MODELS = (NETWORK, *SIMPLE, CEILING)
+#: Not learnt but computed: the best rule on six true means that covary as in the phantom.
+PERFECT = "perfect reader, regions as they covary"
 #: What :func:`findings` quotes of the checks: question, detail, measure; of the larger effect.
 _CHECKED = {
     "permutation": ("permutation", "", "auc"),
@@ -321,6 +324,37 @@ def needed(accuracy: float, *, regions: int = 6) -> float:
     return float(2 * stats.norm.ppf(accuracy) / np.sqrt(regions))
 
 
+def perfect(means: NDArray, *, replicates: int = 200, seed: int = 0) -> pd.DataFrame:
+    """Return what the best rule on the six true means reaches, as they covary between people.
+
+    A rule that knows how regions covary takes what they share out of each, so that regions
+    which are not independent can tell more than independent ones, or less.
+
+    Parameters
+    ----------
+    means : ndarray, shape (people, 6)
+        Of unaffected regions.
+    replicates, seed : int
+        Draws of people behind the intervals, and their seed.
+
+    Returns
+    -------
+    DataFrame
+        ``effect_d, model, measure, seed, estimate, low, high``.
+    """
+    rng, rows = np.random.default_rng(seed), []
+    signs = np.array([region.sign for region in brain_template.REGIONS])
+    samples = [np.arange(len(means)), *rng.integers(len(means), size=(replicates, len(means)))]
+    correlations = [np.corrcoef(means[sample].T) for sample in samples]
+    for size in np.linspace(0, DOSES[-1], 13):
+        found = [effects.ceiling(size * signs, correlation=r) for r in correlations]
+        for measure in ("auc", "accuracy"):
+            values = np.array([getattr(one, measure) for one in found])
+            rows.append((size, PERFECT, measure, 0, *interval(values)[:3]))
+    columns = ["effect_d", "model", "measure", "seed", "estimate", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 class Resampled:
     """People and seeds drawn again and again, the same draws for every learner.
 
@@ -497,7 +531,11 @@ def centre(areas: ArrayLike, *, level: float = 0.95) -> Interval:
 
 
 def dose_rows(
-    found: dict[str, dict[str, NDArray]], table: pd.DataFrame, *, replicates: int = 2000
+    found: dict[str, dict[str, NDArray]],
+    table: pd.DataFrame,
+    *,
+    unaffected: dict[str, NDArray] | None = None,
+    replicates: int = 2000,
 ) -> pd.DataFrame:
     """Return accuracy and area of each learner at each effect size and pose.
 
@@ -507,6 +545,8 @@ def dose_rows(
         From :func:`helpers.dose_runs.stored`.
     table : DataFrame
         From :func:`people`.
+    unaffected : dict of str to ndarray, shape (people, 6), optional
+        By pose, true means of unaffected regions; adds the rows of :func:`perfect`.
     replicates : int
         Draws behind the intervals.
 
@@ -525,6 +565,8 @@ def dose_rows(
                 **about, trainings=len(scores[NETWORK])
             )
             parts.append(rows)
+    for pose, means in (unaffected or {}).items():
+        parts.append(perfect(means, replicates=replicates // 10).assign(pose=pose, trainings=0))
     return _ordered(parts, ["pose", "effect_d", "trainings"])
 
 
@@ -578,7 +620,7 @@ def findings(table: pd.DataFrame, checked: pd.DataFrame, *, published: float) ->
         ``key, value, low, high, n``, where ``n`` is the networks behind it; ``low`` and ``high``
         are NaN where the number was computed from theory. A row not measured yet is NaN.
     """
-    rows = [("needed", needed(published), np.nan, np.nan, 0)]
+    rows = [("needed", needed(published), np.nan, np.nan, 0), _needed_here(table, published)]
     rows += [
         (f"possible.d{size:g}", float(possible(size)), np.nan, np.nan, 0) for size in REPORTED_D
     ]
@@ -683,7 +725,8 @@ def standing(table: pd.DataFrame, recipe: dict | None = None) -> str:
 
     Examples
     --------
-    >>> table = pd.DataFrame([marks() | {"trainings": 5, "pose": "registered", "effect_d": 0.5}])
+    >>> table = pd.DataFrame([marks() | {"trainings": 5, "pose": "registered", "effect_d": 0.5,
+    ...                        "model": NETWORK}])
     >>> standing(table)
     'still those of this phantom and this network, of a long run that is not finished'
     """
@@ -692,7 +735,7 @@ def standing(table: pd.DataFrame, recipe: dict | None = None) -> str:
     if moved:
         names = {"phantom": "the phantom", "plan": "the plan", "recipe": "the network's settings"}
         now = f"of an earlier state: since then {' and '.join(names[m] for m in moved)} changed"
-    known = table.drop_duplicates(["pose", "effect_d"])
+    known = table[table["model"] == NETWORK].drop_duplicates(["pose", "effect_d"])
     wanted = {(run.pose, run.effect_d) for run in plan() if run.question in ("dose", "half")}
     whole = len(known) == len(wanted) and (known["trainings"] == len(SEEDS)).all()
     return now if whole else f"{now}, of a long run that is not finished"
@@ -736,6 +779,16 @@ def _finding(key: str, part: pd.DataFrame, measure: str, *, model: str = NETWORK
         return key, np.nan, np.nan, np.nan, 0
     row = rows.iloc[0]
     return key, row["estimate"], row["low"], row["high"], int(row["trainings"])
+
+
+def _needed_here(table: pd.DataFrame, published: float) -> tuple:
+    """Return the effect that the published accuracy takes where regions covary as here."""
+    rows = table[(table["model"] == PERFECT) & (table["measure"] == "accuracy")]
+    rows = rows[(rows["pose"] == POSES[0]) & (rows["effect_d"] == 1)]
+    if rows.empty:
+        return "needed.covarying", np.nan, np.nan, np.nan, 0
+    shares = rows.iloc[0][["estimate", "high", "low"]].to_numpy(float)
+    return "needed.covarying", *(stats.norm.ppf(published) / stats.norm.ppf(shares)), 0
 
 
 def _lead(key: str, part: pd.DataFrame) -> tuple:

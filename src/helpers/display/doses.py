@@ -55,6 +55,7 @@ def dose_response(
             axis.axvspan(*reported, color=_BAND, alpha=0.18, linewidth=0)
             _learners(axis, part)
             _possible(axis, measure, published)
+            _covarying(axis, part)
             _own(axis, demo, pose, measure)
             axis.axhline(0.5, color=PALETTE["published"], linestyle=":", linewidth=1)
             if measure == "accuracy":
@@ -126,6 +127,11 @@ def _possible(axis: Axes, measure: str, published: float) -> None:
         axis.annotate(f"d = {takes:.2f}", (takes - 0.03, 0.69), color=_CEILING, **text)
 
 
+def _covarying(axis: Axes, part: pd.DataFrame) -> None:
+    line = part[part["model"] == doses.PERFECT].sort_values("effect_d")
+    axis.plot(line["effect_d"], line["estimate"], "-.", color=_CEILING, linewidth=1.2)
+
+
 def _own(axis: Axes, demo: pd.DataFrame | None, pose: str, measure: str) -> None:
     if demo is None:
         return
@@ -145,8 +151,9 @@ def _name_published(axis: Axes, published: float) -> None:
 
 def _name_lines(axis: Axes, reported: tuple[float, float], *, own: bool) -> None:
     words = [
-        ("- - -  perfect reader, six independent regions", _CEILING),
-        ("──  true means of own regions, known here only", _CEILING),
+        ("– · –  perfect reader, regions as they covary here", _CEILING),
+        ("- - -  perfect reader, independent regions", _CEILING),
+        ("──  learnt from the regions' true means", _CEILING),
         ("──  six simple learners", _SIMPLE),
         ("●──  network, mean of seeds; dots: seeds", _NETWORK),
     ]
