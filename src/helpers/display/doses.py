@@ -1,9 +1,12 @@
 """Figures of the long experiments: accuracy against planted effect, and whether it is real."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from helpers import display, doses
 from helpers.display import PALETTE
@@ -11,7 +14,14 @@ from helpers.display import PALETTE
 POSE_NAMES = {"registered": "heads registered", "as_scanned": "heads as they lie in the scanner"}
 MEASURE_NAMES = {"accuracy": "accuracy, balanced", "auc": "area under the ROC curve"}
 _NETWORK, _SIMPLE, _CEILING = PALETTE["model"], PALETTE["control"], PALETTE["phantom"]
-_BAND = PALETTE["accent"]
+_BAND, _TOLD = PALETTE["accent"], PALETTE["light"]
+_OWN = {
+    "marker": "D",
+    "markerfacecolor": "white",
+    "markeredgecolor": PALETTE["patient"],
+    "markersize": 6,
+}
+_PLAIN = {"color": _SIMPLE, "linewidth": 0.9, "alpha": 0.65}
 #: Rows of the confounded run: detail, measure, what the page calls it.
 _SITE_ROWS = (
     ("site", "auc", "tells the site: area"),
@@ -48,7 +58,7 @@ def dose_response(
     """
     poses = list(POSE_NAMES)
     options = {"sharex": True, "sharey": "row", "squeeze": False}
-    figure, axes = display.figure(ncols=len(poses), nrows=2, height=6.2, **options)
+    figure, axes = display.figure(ncols=len(poses), nrows=2, height=6.6, **options)
     for row, measure in zip(axes, MEASURE_NAMES, strict=True):
         for axis, pose in zip(row, poses, strict=True):
             part = table[(table["pose"] == pose) & (table["measure"] == measure)]
@@ -67,7 +77,8 @@ def dose_response(
         row[0].set_ylabel(MEASURE_NAMES[measure])
     axes[0, 0].set(xlim=(-0.08, 3.08), ylim=(0.4, 1.11), yticks=np.linspace(0.4, 1, 7))
     axes[1, 0].set(ylim=(0.4, 1.03))
-    _name_lines(axes[0, 0], reported, own=demo is not None)
+    _name_band(axes[0, 0], reported)
+    _name_lines(figure, own=demo is not None)
     return figure
 
 
@@ -105,7 +116,8 @@ def _learners(axis: Axes, part: pd.DataFrame) -> None:
     mean = part[part["seed"] == 0].sort_values("effect_d")
     for name in doses.SIMPLE:
         line = mean[mean["model"] == name]
-        axis.plot(line["effect_d"], line["estimate"], color=_SIMPLE, linewidth=0.9, alpha=0.65)
+        style = {"color": _TOLD, "linewidth": 1.4} if name == doses.NAMED else _PLAIN
+        axis.plot(line["effect_d"], line["estimate"], **style)
     ceiling = mean[mean["model"] == doses.CEILING]
     axis.plot(ceiling["effect_d"], ceiling["estimate"], color=_CEILING, linewidth=1.6)
     network = mean[mean["model"] == doses.NETWORK]
@@ -137,8 +149,7 @@ def _own(axis: Axes, demo: pd.DataFrame | None, pose: str, measure: str) -> None
         return
     demo = demo if "pose" in demo else demo.assign(pose="registered")
     part = demo[(demo["pose"] == pose) & (demo["measure"] == measure)]
-    style = {"markerfacecolor": "white", "markeredgecolor": PALETTE["patient"], "markersize": 7}
-    axis.plot(part["effect_d"], part["estimate"], "D", zorder=5, **style)
+    axis.plot(part["effect_d"], part["estimate"], linestyle="", zorder=5, **_OWN)
 
 
 def _name_published(axis: Axes, published: float) -> None:
@@ -149,20 +160,22 @@ def _name_published(axis: Axes, published: float) -> None:
     axis.annotate(text, (3.05, published), **offset, **grey)
 
 
-def _name_lines(axis: Axes, reported: tuple[float, float], *, own: bool) -> None:
-    words = [
-        ("– · –  perfect reader, regions as they covary here", _CEILING),
-        ("- - -  perfect reader, independent regions", _CEILING),
-        ("──  learnt from the regions' true means", _CEILING),
-        ("──  six simple learners", _SIMPLE),
-        ("●──  network, mean of seeds; dots: seeds", _NETWORK),
+def _name_lines(figure: Figure, *, own: bool) -> None:
+    line, words = partial(Line2D, [], []), "perfect reader, regions"
+    handles = [
+        line(color=_NETWORK, marker="o", markersize=4, label="network (dots: seeds)"),
+        line(color=_SIMPLE, linewidth=0.9, label="five simple learners"),
+        line(color=_TOLD, linewidth=1.4, label="a sixth, told where to look"),
+        line(color=_CEILING, linewidth=1.6, label="learnt from true means"),
+        line(color=_CEILING, linestyle="-.", label=f"{words} as here"),
+        line(color=_CEILING, linestyle="--", label=f"{words} independent"),
     ]
     if own:
-        words.append(("◇  network of this run", PALETTE["patient"]))
-    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-    for k, (text, colour) in enumerate(reversed(words)):
-        place = {"xy": (0.995, 0.03 + 0.06 * k), "xycoords": "axes fraction", "ha": "right"}
-        axis.annotate(text, color=colour, fontsize=7.5, bbox=behind, **place)
+        handles.append(line(linestyle="", label="network of this page", **_OWN))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+
+
+def _name_band(axis: Axes, reported: tuple[float, float]) -> None:
     middle = (sum(reported) / 2, 1.0)
     above = {"xycoords": ("data", "axes fraction"), "xytext": (0, -3), "va": "top"}
     offset = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
@@ -203,7 +216,8 @@ def _people(axis: Axes, part: pd.DataFrame) -> None:
         rows = mean[mean["effect_d"] == effect_d]
         for name in doses.SIMPLE:
             line = rows[rows["model"] == name]
-            axis.plot(line["people"], line["estimate"], style, color=_SIMPLE, lw=0.8, alpha=0.55)
+            colour = _TOLD if name == doses.NAMED else _SIMPLE
+            axis.plot(line["people"], line["estimate"], style, color=colour, lw=0.9, alpha=0.65)
         line = rows[rows["model"] == doses.NETWORK]
         limits = line[["low", "high"]].to_numpy().T
         axis.fill_between(line["people"], *limits, color=_NETWORK, alpha=0.12, linewidth=0)
