@@ -112,6 +112,8 @@ def test_a_finished_run_is_not_made_again_and_a_missing_one_is(bench, monkeypatc
     assert found[DOSE.key][doses.NETWORK].shape == (tested,)
     assert found[f"{DOSE.condition}_simple"][doses.CEILING].shape == (tested,)
     assert found[DOSE.key]["half"].shape == (16,)
+    assert found[DOSE.key][doses.LAST].shape == (tested,)
+    assert not list((bench.folder / "checkpoints").glob("*.npz"))
     (bench.folder / "runs" / f"{DOSE.key}.npz").unlink()
     assert bench.make(DOSE)
     assert trained == [1, 1]
@@ -149,3 +151,21 @@ def test_maps_of_kept_networks_are_scored_once_on_the_people_tested(bench, few, 
         "network": "trained",
         "enrichment": 1.0,
     }
+
+
+def test_a_network_can_be_set_to_its_last_epoch(bench, few, tmp_path):
+    volumes = bench.volumes("registered", 0.0)[0]
+    options = RECIPE | {"epochs": 3, "learning_rate": 0.3}
+    model, history = dystonianet.train(
+        few, volumes, seed=1, checkpoint=tmp_path / "c.npz", **options
+    )
+    weights = model.get_weights()
+    dose_runs._to_last_epoch(model, tmp_path / "c.npz")
+    again, _ = dystonianet.train(few, volumes, seed=1, checkpoint=tmp_path / "c.npz", **options)
+    same = [np.array_equal(a, b) for a, b in zip(weights, again.get_weights(), strict=True)]
+    assert all(same)
+    learnt = few[few["split"] == "optimisation"]
+    scores = dystonianet.predict(model, volumes[learnt.index])
+    label = learnt["patient"].to_numpy()
+    loss = -np.log(np.clip(np.where(label, scores, 1 - scores), 1e-7, 1)).mean()
+    assert loss == pytest.approx(history["optimisation_loss"].iloc[-1], rel=1e-3)

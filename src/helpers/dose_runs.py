@@ -219,7 +219,10 @@ class Bench:
 
     def _train(self, run: Run, subjects: pd.DataFrame, volumes: NDArray, path: Path) -> None:
         start, spent = time.perf_counter(), time.process_time()
-        model, history = dystonianet.train(subjects, volumes, seed=run.seed, **self.recipe)
+        checkpoint = self.folder / "checkpoints" / path.name
+        model, history = dystonianet.train(
+            subjects, volumes, seed=run.seed, checkpoint=checkpoint, **self.recipe
+        )
         found = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - spent}
         tested = subjects["split"].isin(TESTED).to_numpy()
         found[doses.NETWORK] = dystonianet.predict(model, volumes[tested])
@@ -231,7 +234,10 @@ class Bench:
             found |= {"half_rows": rows, "half": dystonianet.predict(model, scans)}
             with paths.atomic_path(self.folder / "models" / f"{run.key}.keras") as temporary:
                 model.save(temporary)
+        _to_last_epoch(model, checkpoint)
+        found[doses.LAST] = dystonianet.predict(model, volumes[tested])
         _store(path, found)
+        checkpoint.unlink()
 
     def _path(self, key: str) -> Path:
         return self.folder / "runs" / f"{key}.npz"
@@ -429,6 +435,13 @@ def _kept(path: Path, shape: tuple[int, ...], kind: type) -> np.memmap:
     np.lib.format.open_memmap(partial, mode="w+", dtype=kind, shape=shape).flush()
     os.replace(partial, path)
     return np.lib.format.open_memmap(path, mode="r+")
+
+
+def _to_last_epoch(model: keras.Model, checkpoint: Path) -> None:
+    """Set a network from its best epoch, as training leaves it, to its last one."""
+    with np.load(checkpoint) as stored:
+        for k, variable in enumerate(model.variables):
+            variable.assign(stored[f"state{k:04d}"])
 
 
 def _store(path: Path, found: dict) -> None:

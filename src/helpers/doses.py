@@ -59,7 +59,10 @@ SIMPLE = (
     "PCA + logistic regression",
     "voxels + linear SVM",
 )
-MODELS = (NETWORK, *SIMPLE, CEILING)
+#: The same networks at the end of training: what the choice of an epoch by the optimisation loss
+#: costs or gains. Printed beside, never instead.
+LAST = "DystoniaNet, last epoch"
+MODELS = (NETWORK, LAST, *SIMPLE, CEILING)
 #: Not learnt but computed: the best rule on six true means that covary as in the phantom.
 PERFECT = "perfect reader, regions as they covary"
 #: What :func:`findings` quotes of the checks: question, detail, measure; of the larger effect.
@@ -629,6 +632,7 @@ def findings(table: pd.DataFrame, checked: pd.DataFrame, *, published: float) ->
             part = table[(table["pose"] == pose) & (table["effect_d"] == size)]
             for measure in ("auc", "accuracy"):
                 rows.append(_finding(f"{pose}.d{size:g}.{measure}", part, measure))
+            rows.append(_finding(f"{pose}.d{size:g}.last", part, "auc", model=LAST))
             rows.append(_finding(f"{pose}.d{size:g}.svm", part, "auc", model=SIMPLE[-1]))
             rows.append(_finding(f"{pose}.d{size:g}.ceiling", part, "auc", model=CEILING))
             rows.append(_lead(f"{pose}.d{size:g}.lead", part))
@@ -805,9 +809,9 @@ def _tested(table: pd.DataFrame) -> pd.DataFrame:
 
 def _scores(found: dict[str, dict[str, NDArray]], run: Run) -> dict[str, NDArray]:
     """Return the scores of a condition: the network's so far, one row a seed, and the others'."""
-    keys = [replace(run, seed=seed).key for seed in SEEDS]
-    rows = [found[key][NETWORK] for key in keys if key in found]
-    scores = {NETWORK: np.stack(rows)} if rows else {}
+    rows = [found[key] for seed in SEEDS if (key := replace(run, seed=seed).key) in found]
+    networks = [name for name in (NETWORK, LAST) if rows and all(name in row for row in rows)]
+    scores = {name: np.stack([row[name] for row in rows]) for name in networks}
     simple = found.get(f"{run.condition}_simple", {})
     known = {name: simple[name] for name in MODELS if name in simple}
     # Where chance plays a part, as many seeds as the network has had so far.

@@ -124,6 +124,8 @@ def _learners(axis: Axes, part: pd.DataFrame) -> None:
     limits = network[["low", "high"]].to_numpy().T
     axis.fill_between(network["effect_d"], *limits, color=_NETWORK, alpha=0.12, linewidth=0)
     axis.plot(network["effect_d"], network["estimate"], "-o", color=_NETWORK, markersize=4)
+    last = mean[mean["model"] == doses.LAST]
+    axis.plot(last["effect_d"], last["estimate"], ":", color=_NETWORK, linewidth=1.4)
     single = part[(part["seed"] > 0) & (part["model"] == doses.NETWORK)]
     axis.plot(single["effect_d"], single["estimate"], ".", color=_NETWORK, markersize=3, alpha=0.6)
 
@@ -164,6 +166,7 @@ def _name_lines(figure: Figure, *, own: bool) -> None:
     line, words = partial(Line2D, [], []), "perfect reader, regions"
     handles = [
         line(color=_NETWORK, marker="o", markersize=4, label="network (dots: seeds)"),
+        line(color=_NETWORK, linestyle=":", label="network, last epoch"),
         line(color=_SIMPLE, linewidth=0.9, label="five simple learners"),
         line(color=_TOLD, linewidth=1.4, label="a sixth, told where to look"),
         line(color=_CEILING, linewidth=1.6, label="learnt from true means"),
