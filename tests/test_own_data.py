@@ -12,7 +12,7 @@ import pydicom
 import pytest
 
 from helpers import __main__ as command
-from helpers import brain, cohort, doctor, images
+from helpers import cohort, doctor, images
 from helpers import own as own_scans
 from helpers.display import cohort as display_cohort
 from helpers.phantom import thigh
@@ -401,35 +401,6 @@ def test_a_slice_without_a_place_has_a_location_or_none(own, value):
     stored.save_as(path)
     expected = float(value) if value else np.nan
     assert np.array_equal(images.frame_positions(path), [expected], equal_nan=True)
-
-
-def test_brain_table_and_scans_are_in_one_list(tmp_path):
-    row = {"subject_id": "a", "group": "LD", "sex": "F", "age_years": "50y", "site": 1}
-    row |= {"split": "training", "file": "a.nii.gz", "family_name": "Doe"}
-    pd.DataFrame([row]).to_csv(tmp_path / "subjects.csv", index=False)
-    write_damaged(tmp_path / "a.nii.gz")
-    with pytest.raises(brain.UnusableBrains) as error:
-        brain_taken_in(tmp_path)
-    message = str(error.value)
-    assert "subjects.csv: row 2, age_years = '50y': expected a number\n" in message
-    assert "row 2, a.nii.gz: not readable" in message
-    assert "file_exaggerated" not in message and "None" not in message
-
-
-def test_only_the_expected_columns_of_a_brain_table_are_taken_in(tmp_path):
-    row = {"subject_id": "a", "group": "LD", "sex": "F", "age_years": 50, "site": 1}
-    row |= {"split": "training", "file": "a.nii.gz", "family_name": "Doe"}
-    pd.DataFrame([row]).to_csv(tmp_path / "subjects.csv", index=False)
-    image = nib.Nifti1Image(np.random.default_rng(0).random((16, 16, 16)), np.eye(4))
-    nib.save(image, tmp_path / "a.nii.gz")
-    assert "Doe" not in brain_taken_in(tmp_path).read_text()
-
-
-def brain_taken_in(source):
-    chosen = SimpleNamespace(brain_source=str(source), brain_voxel_mm=4.0)
-    target = source / "results" / "cohort" / "brain"
-    brain.import_own(SimpleNamespace(name="own", seed=1, cohort=chosen), target)
-    return target / "subjects.csv"
 
 
 def test_a_home_folder_may_be_written_with_a_tilde(own, monkeypatch):

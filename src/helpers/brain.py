@@ -395,9 +395,11 @@ def in_box(
     ndarray of float32, shape :func:`box_shape`
     """
     grid = head_box.averaged(volume, voxel_mm)
+    if not np.ptp(grid.values) > 0:
+        raise UnusableBrains("The scan holds one intensity only; there is no head in it.")
     centre = BOX_CENTRE_MM if placement == "world" else _found(grid)
     box = head_box.boxed(grid, voxel_mm=voxel_mm, centre_mm=centre)
-    if np.ptp(box) == 0:
+    if not np.ptp(box) > 0:
         raise UnusableBrains(
             "The box holds one intensity only; there is no head where it is looked for."
         )

@@ -28,8 +28,8 @@ TOP_CM2 = 10.0
 #: How far below the top the largest section of a head is looked for, mm: above the neck.
 UPPER_MM = 110.0
 #: Upper end of the box above the height where a head's section reaches half its largest area, mm.
-#: That height lies about 20 mm below the top of a brain or a head.
-ABOVE_MM = 28.0
+#: That height lies 20 to 25 mm below the top of a brain or a head.
+ABOVE_MM = 30.0
 #: How far below that height the part of the head ends whose middle is centred, mm: most of the
 #: brain, nothing of nose and neck. An assumption.
 CENTRED_MM = 80.0

@@ -42,6 +42,8 @@ LIMITS = {
     "symmetry_min": 0.80,
     # Correlation with the standard brain's intensities within that brain.
     "likeness_min": 0.2,
+    # From which likeness on something that lies otherwise is taken for a head.
+    "turned_min": 0.4,
     # How much more alike another position may be before the stated one is held to be wrong.
     "turned_margin": 0.02,
 }
@@ -112,9 +114,20 @@ def judge(volume: Volume) -> Verdict:
         return Verdict(reason, NUMBERS if "number" in reason else HEAD)
     found = head_box.coarse(head_box.averaged(volume, COARSE_MM))
     mask = head_box.head_mask(found)
-    for reason in shape_reasons(measured(mask)):
+    shape = measured(mask)
+    alike = likeness(found, mask) if shape else np.zeros(len(TURNS))
+    # A head on its side has the wrong shape as well; that it is one says more.
+    if alike.max() >= LIMITS["turned_min"] and alike.max() - alike[0] > LIMITS["turned_margin"]:
+        return Verdict(
+            f"lies otherwise than its header says: turned by quarters it is more like a head "
+            f"({alike.max():.2f} against {alike[0]:.2f})",
+            TURNED,
+        )
+    for reason in shape_reasons(shape):
         return Verdict(reason, HEAD)
-    return _likeness_verdict(likeness(found, mask))
+    if alike[0] < LIMITS["likeness_min"]:
+        return Verdict(f"does not look like a T1-weighted head ({alike[0]:.2f})", HEAD)
+    return Verdict()
 
 
 def header_reason(volume: Volume) -> str:
@@ -255,18 +268,6 @@ def likeness(found: Grid, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         box = _small_box(turned, mask.transpose(order)[flip])[inside]
         values.append(np.corrcoef(box, standard[inside])[0, 1] if np.ptp(box) else -1.0)
     return np.array(values)
-
-
-def _likeness_verdict(alike: NDArray[np.float64]) -> Verdict:
-    if alike.max() - alike[0] > LIMITS["turned_margin"]:
-        return Verdict(
-            f"lies otherwise than its header says: turned by quarters it is more like a head "
-            f"({alike.max():.2f} against {alike[0]:.2f})",
-            TURNED,
-        )
-    if alike[0] < LIMITS["likeness_min"]:
-        return Verdict(f"does not look like a T1-weighted head ({alike[0]:.2f})", HEAD)
-    return Verdict()
 
 
 @lru_cache(maxsize=1)
