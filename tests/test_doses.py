@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from helpers import accuracy, doses
+from helpers import accuracy, doses, parameters
 from helpers.display import doses as display_doses
 from helpers.doses import Run
 
@@ -61,6 +61,12 @@ def test_plan_holds_every_dose_pose_and_seed_once():
     }
     assert all(run.effect_d == 0 for run in runs if run.question in ("permutation", "confounded"))
     assert len({run.key for run in runs}) == len(runs)
+
+
+def test_settings_of_the_network_can_be_compared_with_a_profiles():
+    demo = parameters.load("demo").dystonianet
+    chosen = {**demo.layers.model_dump(), **demo.extras.model_dump(), **demo.fitting.model_dump()}
+    assert chosen.keys() == doses.RECIPE.keys()
 
 
 def test_a_partial_run_has_one_seed_of_every_registered_dose_first():
@@ -281,7 +287,8 @@ def test_rows_say_what_has_changed_since(monkeypatch):
 def test_what_is_said_of_stored_rows(made_up, people):
     table = doses.dose_rows(made_up, people, replicates=5).assign(**doses.marks())
     assert doses.standing(table) == "still those of this phantom and this network"
-    assert "settings changed" in doses.standing(table, doses.RECIPE | {"epochs": 1})
+    other = doses.standing(table, doses.RECIPE | {"epochs": 1})
+    assert other == "of other settings of the network than this page's"
     assert doses.standing(table.iloc[:40]).endswith("not finished")
 
 

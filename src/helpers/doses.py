@@ -37,8 +37,14 @@ HALF_REGIONS = ("corpus callosum", "posterior thalamic radiation", "superior orb
 #: The demo profile's settings of the network. Nothing was tuned on these runs.
 RECIPE = {
     "filters": [8, 16, 32, 64],
+    "kernel": 3,
+    "pooling": 2,
     "dense_units": 64,
+    "dropout": 0.0,
+    "batch_norm": True,
+    "global_pooling": False,
     "epochs": 10,
+    "patience": 10,
     "batch_size": 8,
     "learning_rate": 1e-3,
 }
@@ -734,11 +740,13 @@ def standing(table: pd.DataFrame, recipe: dict | None = None) -> str:
     >>> standing(table)
     'still those of this phantom and this network, of a long run that is not finished'
     """
-    moved = changed(table, recipe)
-    now = "still those of this phantom and this network"
-    if moved:
-        names = {"phantom": "the phantom", "plan": "the plan", "recipe": "the network's settings"}
-        now = f"of an earlier state: since then {' and '.join(names[m] for m in moved)} changed"
+    said = {
+        "phantom": "of an earlier phantom",
+        "plan": "of an earlier plan",
+        "recipe": "of other settings of the network than this page's",
+    }
+    moved = [said[name] for name in changed(table, recipe)]
+    now = " and ".join(moved) or "still those of this phantom and this network"
     known = table[table["model"] == NETWORK].drop_duplicates(["pose", "effect_d"])
     wanted = {(run.pose, run.effect_d) for run in plan() if run.question in ("dose", "half")}
     whole = len(known) == len(wanted) and (known["trainings"] == len(SEEDS)).all()
