@@ -7,6 +7,7 @@ the features are each cell's share and mean intensity of grey and of white matte
 chosen by the area under the ROC curve on the optimisation set.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -198,7 +199,9 @@ def regional(volumes: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.stack([_regional_row(scan, where) for scan in scans])
 
 
-def likeness(volumes: NDArray[np.float32], *, training: NDArray, block: int = 32) -> NDArray:
+def likeness(
+    volumes: NDArray[np.float32], *, training: NDArray, block: int | None = None
+) -> NDArray[np.float64]:
     """Return the scalar products of all scans with those of the training set.
 
     Principal components and linear support vector machines on voxels need no more than these, so
@@ -210,8 +213,8 @@ def likeness(volumes: NDArray[np.float32], *, training: NDArray, block: int = 32
         Any array that can be cut along the subjects.
     training : ndarray of bool, shape (subjects,)
         Whose mean is taken off every scan, and whose columns are returned.
-    block : int
-        Subjects held at a time.
+    block : int, optional
+        Subjects held at a time, twice; by default as many as fit 128 MiB.
 
     Returns
     -------
@@ -226,6 +229,7 @@ def likeness(volumes: NDArray[np.float32], *, training: NDArray, block: int = 32
     [[1.0, -1.0], [-1.0, 1.0], [-3.0, 3.0]]
     """
     rows, columns = np.arange(len(volumes)), np.flatnonzero(training)
+    block = block or max(8, 2**27 // (4 * math.prod(volumes.shape[1:])))
     parts = [columns[i : i + block] for i in range(0, len(columns), block)]
     centre = sum(_flat(volumes, part).sum(0, dtype=float) for part in parts) / len(columns)
     centre = centre.astype(np.float32)
