@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import claims, comparison
+from helpers import claims, comparison, splits
 
 
 @pytest.fixture
@@ -82,3 +82,40 @@ def test_the_choice_is_made_on_the_validation_set(cohort):
     found = comparison.summary(choice)
     assert (found["chosen_by_validation"], found["chosen_by_test"]) == (0.5, 1.0)
     assert comparison.readable_choice(choice)["Chosen by"].tolist() == ["validation", "test"]
+
+
+def test_rows_without_a_network_learn_on_the_training_set_and_chance_learns_nothing(cohort):
+    table, images, cases = cohort
+    rng = np.random.default_rng(1)
+    telling = table["label"].to_numpy()[:, None] + rng.normal(0, 0.8, (len(table), 3))
+    sources = {
+        splits.AGE_AND_SEX: telling,
+        splits.FAT: telling,
+        splits.PIXELS: rng.normal(size=(len(table), 40)),
+    }
+    found = comparison.without_network(sources, table, weights="random", seed=3)
+    assert set(found) == {splits.FAT, splits.PIXELS}, "age and sex have a row of their own"
+    rows = comparison.measured(found, images, cases, evidence="phantom", seed=0)
+    areas = rows[rows["measure"] == "auc"].set_index("model")
+    assert areas.loc[splits.FAT, "estimate"] > 0.8
+    assert areas.loc[splits.PIXELS, "estimate"] < 0.8
+    assert (areas["low"] < areas["estimate"]).all() and set(areas["weights"]) == {"none"}
+    other = table.assign(label=np.where(table["split"] == "test", 0, table["label"]))
+    again = comparison.without_network(sources, other, weights="random", seed=3)
+    assert np.array_equal(found[splits.FAT]["probability"], again[splits.FAT]["probability"])
+
+
+def test_shuffled_diagnoses_give_areas_around_one_half(cohort):
+    table, *_ = cohort
+    telling = {splits.CHANCE: table["label"].to_numpy()[:, None] + np.zeros((1, 2))}
+    areas = []
+    for seed in range(12):
+        found = comparison.without_network(telling, table, weights="random", seed=seed)
+        own = found[splits.CHANCE]
+        test = own["split"] == "test"
+        areas.append(splits.areas(own["label"][test], own["probability"][test]))
+        assert own["weights"].unique().tolist() == ["random"]
+    assert 0.2 < np.mean(areas) < 0.8 and min(areas) == 0 and max(areas) == 1
+    mixes = [comparison._shuffled(table, np.random.default_rng(n)) for n in range(3)]
+    for split, part in table.groupby("split"):
+        assert {int(m[part.index].sum()) for m in mixes} == {int(part["label"].sum())}, split

@@ -6,6 +6,8 @@ phantom the true fat fractions bound what its fat can tell; the leg's few pixels
 network; diagnoses shuffled before training say what chance looks like.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -349,6 +351,46 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
         "chosen_by_validation": table.loc[table["best_by_validation"], "test"].item(),
         "chosen_by_test": table.loc[table["best_by_test"], "test"].item(),
     }
+
+
+def numbers(
+    measured_rows: pd.DataFrame,
+    matched: pd.DataFrame,
+    spread: pd.DataFrame,
+    worth: pd.DataFrame,
+    *,
+    weights: dict[str, str | None],
+) -> Iterator[tuple[str, tuple, dict]]:
+    """Yield what prose may quote of the tables, with what each number rests on.
+
+    Parameters
+    ----------
+    measured_rows : DataFrame
+        From :func:`measured`.
+    matched, spread, worth : DataFrame
+        From :mod:`helpers.splits`.
+    weights : dict of str to str or None
+        Of the models in ``matched`` and ``spread``; those not named have none.
+
+    Yields
+    ------
+    str, tuple of float, dict
+        Key without the notebook; value and limits; what :meth:`helpers.record.Run.number` takes.
+    """
+    for row in measured_rows.itertuples():
+        about = {"method": row.method, "unit": "leg image", "n": row.n, "weights": row.weights}
+        yield f"{key(row.model)}.{row.measure}", (row.estimate, row.low, row.high), about
+    for row in matched.itertuples():
+        about = {"method": "DeLong, logit scale", "unit": "person", "n": row.people}
+        about["weights"] = weights.get(row.model, "")
+        yield f"matched.{key(row.model)}.auc", (row.area, row.low, row.high), about
+    divisions = {"interval": "middle 95 % of divisions"}
+    for row in spread[spread["unit"] == "case"].itertuples():
+        about = {"n": row.divisions, "unit": "person", "weights": weights.get(row.model, "")}
+        yield f"divisions.{key(row.model)}.auc", (row.mean, row.low, row.high), about | divisions
+    for row in worth.itertuples():
+        values = row.optimism, row.low, row.high
+        yield f"optimism.{row.choice.replace(' ', '_')}", values, divisions | {"digits": 3}
 
 
 def _shuffled(table: pd.DataFrame, rng: np.random.Generator) -> NDArray[np.int64]:
