@@ -303,6 +303,17 @@ def test_stored_rows_have_every_learner_and_say_what_they_depend_on():
         doses.read("brain_nothing")
 
 
+def test_rows_are_read_back_as_they_were_written(made_up, people, tmp_path, monkeypatch):
+    monkeypatch.setattr(doses.paths, "root", lambda: tmp_path)
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    table = doses.dose_rows(made_up, people, replicates=5)
+    checked = doses.check_rows(made_up, people, replicates=5)
+    for name, rows in (("brain_doses", table), ("brain_checks", checked)):
+        rows.to_csv(tmp_path / "benchmarks" / "results" / f"{name}.csv", index=False)
+    again = doses.findings(doses.read(), doses.read("brain_checks"), published=0.988)
+    assert again["value"].notna().sum() == len(again) - 1  # no rows of the perfect reader here
+
+
 def drawn_axes(figure):
     return [axis for axis in figure.axes if axis.axison]
 

@@ -773,7 +773,8 @@ def read(name: str = "brain_doses") -> pd.DataFrame:
     path = paths.root() / "benchmarks" / "results" / f"{name}.csv"
     if not path.is_file():
         raise FileNotFoundError(f"No {path.name} in {path.parent}. Measure it with: make doses")
-    return pd.read_csv(path)
+    table = pd.read_csv(path)
+    return table.fillna({"detail": ""}) if "detail" in table else table
 
 
 def _draws(count: int, replicates: int, rng: np.random.Generator) -> NDArray[np.int64]:
