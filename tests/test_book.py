@@ -201,6 +201,23 @@ def test_a_warning_stops_the_build_and_the_book_before_stays(small):
     assert [p.name for p in (small / "_build/small").glob("building-*")] == []
 
 
+def test_two_tables_of_one_cell_keep_their_own_passports():
+    shown = "".join(f"```{{csv-table}} T\n:file: ../tables/07_{n}.csv\n```\n\n" for n in "ab")
+    passports = [
+        {"kind": "table", "name": f"07_{n}", "label": "phantom", "basis": f"basis of {n}"}
+        | {"weights": "", "notebook": "07", "seed": 1, "profile": "small", "data": None}
+        for n in "ab"
+    ]
+    outputs = [
+        nbformat.v4.new_output("display_data", metadata={"passport": passport})
+        for passport in passports
+    ]
+    cell = nbformat.v4.new_code_cell("tables", id="both", outputs=outputs)
+    listed = list(book._with_passports([cell, nbformat.v4.new_markdown_cell(shown)]))
+    order = re.findall(r"07_[ab]\.csv|basis of [ab]", listed[1].source)
+    assert order == ["07_a.csv", "basis of a", "07_b.csv", "basis of b"]
+
+
 def test_the_small_book_is_fit_to_read(small_html):
     assert book_checks.verify(small_html, ROOT / "_toc.yml") == []
     table = BeautifulSoup((small_html / "book/reproducibility.html").read_text(), "html.parser")

@@ -76,14 +76,16 @@ def test_too_few_people_give_a_difference_of_areas_without_a_test():
     few = brain_comparison.against(scored({"DystoniaNet": 0.3, "a": 4.0}, n=18)).iloc[0]
     assert np.isfinite(few["auc_difference"])
     assert np.isnan(few["auc_p"]) and np.isnan(few["auc_low"])
-    assert brain_comparison.verdicts(pd.DataFrame([few]))["main.against"] == "not measured"
+    assert (
+        brain_comparison.verdicts(pd.DataFrame([few]))["main.against"] == brain_comparison.UNTESTED
+    )
 
 
 def test_words_count_only_clear_differences():
     table = brain_comparison.against(scored({"DystoniaNet": 0.3, "weak": 4.0, "alike": 0.31}))
     found = brain_comparison.verdicts(table)
     text = "its area is larger than that of 1 of 2 shallow learners and smaller than that of none"
-    assert found == {"main.against": text, "exaggerated.against": "not measured"}
+    assert found == {"main.against": text, "exaggerated.against": brain_comparison.UNTESTED}
 
 
 def test_other_people_are_refused():
@@ -149,7 +151,7 @@ def test_the_page_says_which_numbers_are_printed_and_leaves_no_empty_interval():
     assert shown.loc["a rule that calls everybody a patient", "Right"] == "172 of 172"
     table = display_brain.readable_splits(referral.splits_by_form())
     assert len(table) == 9
-    assert table["Laryngeal dystonia"][0] == "56 of 57: 98.2 % (90.7 % to 99.7 %)"
+    assert table["Laryngeal dystonia"][0] == "56 of 57: 98.2 % (90.7 to 99.7)"
 
 
 def test_the_page_shows_a_dash_where_there_are_no_controls():

@@ -252,13 +252,21 @@ def _with_passports(cells: Iterator[nbformat.NotebookNode]) -> Iterator[nbformat
     listed = list(cells)
     for cell, following in zip(listed, [*listed[1:], None], strict=True):
         yield cell
-        passports = [out.get("metadata", {}).get("passport") for out in cell.get("outputs", [])]
-        lines = "\n\n".join(passport_html(item, cell.id) for item in passports if item)
-        if lines and following is not None and CSV_TABLE.search(following.source):
-            below = CSV_TABLE.search(following.source).end()
-            following.source = f"{following.source[:below]}\n\n{lines}{following.source[below:]}"
-        elif lines:
+        found = [out.get("metadata", {}).get("passport") for out in cell.get("outputs", [])]
+        passports = [passport for passport in found if passport]
+        if passports and following is not None and CSV_TABLE.search(following.source):
+            for passport in reversed(passports):
+                following.source = _below_its_table(following.source, passport, cell.id)
+        elif passports:
+            lines = "\n\n".join(passport_html(item, cell.id) for item in passports)
             yield nbformat.v4.new_markdown_cell(lines, id=f"passport-{cell.id[:50]}")
+
+
+def _below_its_table(text: str, passport: dict, cell_id: str) -> str:
+    tables = list(CSV_TABLE.finditer(text))
+    own = [table for table in tables if f"/{passport['name']}.csv" in table.group()]
+    below = (own or tables)[0].end()
+    return f"{text[:below]}\n\n{passport_html(passport, cell_id)}{text[below:]}"
 
 
 def passport_html(passport: dict, cell_id: str) -> str:

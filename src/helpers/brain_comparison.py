@@ -16,6 +16,8 @@ NETWORK = "DystoniaNet"
 BLIND = {"everybody is a patient": 1.0, "nobody is a patient": 0.0}
 #: Fewest patients, and controls, for DeLong's normal approximation: a convention of ours.
 PEOPLE_MIN = 10
+#: What is said where nothing could be compared.
+UNTESTED = "no comparison with shallow learners was possible"
 
 
 def against(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -196,8 +198,8 @@ def verdicts(table: pd.DataFrame, *, level: float = 0.05) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        By ``main.against`` (the first series) and ``exaggerated.against``; "not measured" where
-        a series or the tests are missing.
+        By ``main.against`` (the first series) and ``exaggerated.against``;
+        :data:`UNTESTED` where a series or the tests are missing.
 
     Examples
     --------
@@ -205,7 +207,7 @@ def verdicts(table: pd.DataFrame, *, level: float = 0.05) -> dict[str, str]:
     >>> verdicts(table)["main.against"]
     'its area is larger than that of 1 of 2 shallow learners and smaller than that of none'
     """
-    found = dict.fromkeys(("main.against", "exaggerated.against"), "not measured")
+    found = dict.fromkeys(("main.against", "exaggerated.against"), UNTESTED)
     for key, (_, part) in zip(found, table.groupby("effect", sort=False), strict=False):
         if part["auc_holm"].isna().all():
             continue

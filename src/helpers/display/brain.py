@@ -336,7 +336,7 @@ def _interval(row: dict, suffix: str) -> str:
     share, low, high = (row[name + suffix] for name in ("estimate", "low", "high"))
     if pd.isna(share):
         return "–"
-    return f"{_percent(share)} ({_percent(low)} to {_percent(high)})"
+    return f"{_percent(share)} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _percent(share: float, digits: int = 1) -> str:
@@ -354,7 +354,7 @@ def _difference(row: dict, name: str) -> str:
     if pd.isna(row[f"{name}_difference"]):
         return "–"
     limits = _limits(row, f"{name}_low", f"{name}_high", shown=_signed)
-    return f"{_signed(row[f'{name}_difference'])} ({limits})"
+    return f"{_signed(row[f'{name}_difference'])} ({limits})".replace(" (–)", "")
 
 
 def _signed(value: float) -> str:
