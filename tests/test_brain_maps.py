@@ -151,6 +151,20 @@ def test_an_occluded_box_takes_away_the_sum_of_its_weights():
     assert found[4, 4, 4] == pytest.approx(2 * abs(weights[3:, 3:, 3:6].sum()), abs=1e-4)
 
 
+@pytest.mark.parametrize("edge", [1, 3, 4])
+def test_occlusion_with_a_piece_of_the_first_layer_is_that_of_the_whole_network(
+    monkeypatch, network, scans, edge
+):
+    options = dict(edge=edge, cover=scans.mean(axis=0), batch_size=64)
+    corner = scans[:1] * 0 + options["cover"]
+    corner[:, :8, :6, -5:] = scans[:1, :8, :6, -5:]
+    quick = brain_maps.occlusion(network, corner, **options)
+    monkeypatch.setattr(brain_maps, "_starts_with_pooled_convolution", lambda model: False)
+    plain = brain_maps.occlusion(network, corner, **options)
+    assert plain.max() > 1e-3
+    assert np.allclose(quick, plain, atol=1e-5)
+
+
 def test_mean_feature_maps_are_means_of_each_scans_own(network, scans):
     patients, controls = brain_maps.feature_maps(network, scans, PATIENT, batch_size=2)
     each = [brain_maps.feature_maps(network, scan[None], np.array([True]))[0] for scan in scans]

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import dystonianet, explanation, networks, training
-from helpers.networks import keras
+from helpers import explanation, networks, training
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +91,3 @@ def test_without_label_maps_the_ratios_are_undefined(tmp_path):
     table = explanation.enrichment(legs, seed=0)
     assert table.empty and explanation.readable(table).empty
     assert all(np.isnan(r.estimate) for r in explanation.ratios(table, "femur").values())
-
-
-def test_the_untrained_network_does_not_start_from_the_trained_ones_weights():
-    keras.utils.set_random_seed(3)
-    trained = dystonianet.build((16, 16, 16), filters=[2, 2, 2, 2], dense_units=3)
-    scans = np.random.default_rng(0).normal(size=(2, 16, 16, 16, 1)).astype(np.float32)
-    first, untrained = explanation.mean_feature_maps(trained, scans, seed=3)
-    assert set(first) == set(untrained) == set(dystonianet.CONVOLUTIONS)
-    assert not np.allclose(first["conv1"], untrained["conv1"], atol=0.05)

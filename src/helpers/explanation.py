@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit
 
-from helpers import dystonianet, features, images, inference, paths, training
+from helpers import features, images, inference, paths, training
 from helpers.networks import keras
 from helpers.phantom import anatomy
 
@@ -397,73 +397,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     wide = shown.pivot_table(index="tissue", columns="group", values="text", aggfunc="first")
     wide = wide.reindex(index=tissues, columns=[c for c in CALLS if c in wide]).fillna("–")
     return wide.rename_axis("Tissue").reset_index().rename_axis(None, axis=1)
-
-
-def mean_feature_maps(
-    model: keras.Model, volumes: NDArray, *, seed: int
-) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
-    """Return the mean feature maps of a brain network and of an untrained one of the same layers.
-
-    The untrained network draws weights of its own. A plain clone would start from the very
-    weights that the trained one started from, and resemble it for that reason alone.
-
-    Parameters
-    ----------
-    model : keras.Model
-        From :func:`helpers.dystonianet.train`.
-    volumes : ndarray, (n, x, y, z, 1)
-        Scans to average over.
-    seed : int
-        Of the untrained weights.
-
-    Returns
-    -------
-    tuple of dict
-        Map (x, y, z), 0 to 1, by layer: trained and untrained.
-    """
-    # Trainings are seeded with small whole numbers; this state is none of theirs.
-    keras.utils.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    both = (model, keras.models.clone_model(model, clone_function=_drawn_anew))
-    means = [
-        {name: layer.mean(axis=0) for name, layer in dystonianet.feature_maps(m, volumes).items()}
-        for m in both
-    ]
-    scaled = [
-        {name: (m - m.min()) / (np.ptp(m) or 1.0) for name, m in layers.items()} for layers in means
-    ]
-    return scaled[0], scaled[1]
-
-
-def _drawn_anew(layer: keras.Layer) -> keras.Layer:
-    config = layer.get_config()
-    for name, initializer in config.items():
-        if name.endswith("_initializer") and "seed" in initializer["config"]:
-            initializer["config"]["seed"] = None
-    return type(layer).from_config(config)
-
-
-def likeness(
-    trained: dict[str, NDArray], untrained: dict[str, NDArray], scan: NDArray
-) -> pd.DataFrame:
-    """Return how much a trained network's maps resemble maps that learnt nothing.
-
-    Parameters
-    ----------
-    trained, untrained : dict of str to ndarray
-        From :func:`mean_feature_maps`.
-    scan : ndarray, (x, y, z)
-        Mean scan of the same people.
-
-    Returns
-    -------
-    DataFrame
-        Layer, and Pearson's correlation over voxels with the untrained map and with the scan.
-    """
-    rows = [
-        (name, *(np.corrcoef(m.ravel(), other.ravel())[0, 1] for other in (untrained[name], scan)))
-        for name, m in trained.items()
-    ]
-    return pd.DataFrame(rows, columns=["layer", "with_untrained", "with_scan"])
 
 
 def _ratio_text(row) -> str:

@@ -224,6 +224,8 @@ class Maps(_Section):
 
     examples_per_group: Count = Field(description="leg images per row of the figure")
     top_share: Fraction = Field(description="share of voxels shown as most discriminative")
+    occlusion_mm: float = Field(ge=1, le=64, description="side of the box that is covered, mm")
+    occlusion_people: int = Field(ge=0, description="patients and controls covered, each; 0: none")
 
 
 class Profile(_Section):

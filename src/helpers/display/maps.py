@@ -1,11 +1,10 @@
-"""Figures of where networks look: class activation maps of thighs, feature maps of brains."""
+"""Figures of where the thigh network looks: class activation maps."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from helpers import display
 from helpers.display import PALETTE
@@ -89,59 +88,4 @@ def tissue_shares(shares: pd.DataFrame) -> Figure:
     axes[0, 0].set_ylim(max(len(tissues), 1) - 0.5, -0.5)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    return figure
-
-
-def feature_maps(background: NDArray, maps: list[dict], *, top_share: float) -> Figure:
-    """Draw mean feature maps of convolutional layers over three sections of the brain.
-
-    Parameters
-    ----------
-    background : ndarray, (x, y, z)
-        Mean image of the same people.
-    maps : list of dict
-        name (of the row) and map (x, y, z), 0 to 1.
-    top_share : float
-        Share of voxels outlined as most active.
-
-    Returns
-    -------
-    Figure
-        One row a layer: axial, coronal and sagittal section through the middle.
-    """
-    figure, axes = display.figure(
-        nrows=len(maps), ncols=3, height=0.5 + 1.9 * len(maps), squeeze=False
-    )
-    for row, item in zip(axes, maps, strict=True):
-        limit = np.quantile(item["map"], 1 - top_share)
-        for axis, dimension in zip(row, (2, 1, 0), strict=True):
-            middle = background.shape[dimension] // 2
-            under, over = (
-                np.rot90(np.take(volume, middle, dimension)) for volume in (background, item["map"])
-            )
-            axis.imshow(under)
-            drawn = axis.imshow(over, cmap="viridis", alpha=0.55, vmin=0, vmax=1)
-            if over.min() < limit < over.max():
-                axis.contour(over, [limit], colors=[PALETTE["accent"]], linewidths=1.2)
-            axis.set_axis_off()
-        row[0].text(
-            -0.06,
-            0.5,
-            item["name"],
-            transform=row[0].transAxes,
-            rotation=90,
-            ha="right",
-            va="center",
-            fontsize=9,
-        )
-    for axis, name in zip(axes[0], ("axial", "coronal", "sagittal"), strict=True):
-        axis.set_title(name)
-    figure.colorbar(
-        drawn,
-        ax=axes,
-        location="bottom",
-        fraction=0.03,
-        aspect=50,
-        label="Mean feature map, scaled from its lowest to its highest value",
-    )
     return figure
