@@ -21,7 +21,7 @@ SHOWN = (
     *("phantom_speed", "roi_speed", "roi_against_truth", "cohort_scale", "cohort_paper"),
     "bootstrap_speed",
     *("brain_speed", "brain_memory"),
-    *("networks_extraction", "networks_engines", "networks_cached", "networks_heads"),
+    *("networks_extraction", "networks_cached", "networks_heads"),
     *("networks_memory", "networks_paper"),
 )
 #: Of wide tables, what the page shows; the files hold the rest.
@@ -36,7 +36,7 @@ COLUMNS = {
     ),
     "networks_cached": (
         *("network", "epochs", "images", "naive_wall", "naive", "stored_wall", "times_faster"),
-        "weights_apart",
+        *("by_processor_time", "weights_apart"),
     ),
     "networks_heads": (
         *("images", "task", "rounds", "seconds", "spread", "ratio", "processor"),
