@@ -10,7 +10,7 @@ READY   := $(VENV)/.ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
-.PHONY: help book check test lab serve plan doctor bench doses clean
+.PHONY: help book check test lab serve plan doctor bench doses weights clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -47,6 +47,9 @@ bench: $(READY)  ## time phantom, legs, networks, intervals; SIZE=paper: the pub
 
 doses: $(READY)  ## what 98.8 % would take: 120 networks on the brain phantom, hours; resumable
 	@$(RUN) benchmarks/brain_doses.py --maps
+
+weights: $(READY)  ## what weights are worth: five networks learn on simulated legs; half an hour
+	@$(RUN) benchmarks/weights_ablation.py --profile "$(PROFILE)" --longer DenseNet121
 
 clean:  ## remove the results and books of all profiles; your own images stay
 	rm -rf results _build .snakemake

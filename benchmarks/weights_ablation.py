@@ -58,7 +58,7 @@ def main() -> None:
     areas = pd.concat(
         of_people(found, labelled, cases, repeats=asked.repeats, seed=seed), ignore_index=True
     )
-    write("weights_ablation", areas.assign(pixels=asked.pixels, profile=asked.profile))
+    write("weights_ablation", areas.assign(pixels=asked.pixels, profile=asked.profile, seed=seed))
     curves = [pretraining.curve("simulated", names, seed=seed).assign(run="simulated")]
     if asked.longer:
         longer = pretraining.curve("simulated:long", [asked.longer], seed=seed)
@@ -115,8 +115,8 @@ def of_people(
     """Yield the areas among the people one may choose by, and among all."""
     chooses = labelled["split"].isin(["training", "validation"]).to_numpy()
     for people, kept in (
-        ("training and validation", chooses),
-        ("all", np.ones(len(labelled), dtype=bool)),
+        (ablation.CHOOSING, chooses),
+        (ablation.EVERYONE, np.ones(len(labelled), dtype=bool)),
     ):
         own = labelled[kept].reset_index(drop=True)
         part = splits.deal(own, cases, repeats=repeats, seed=seed)

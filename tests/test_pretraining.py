@@ -368,14 +368,67 @@ def test_only_weights_of_this_machine_are_compared(small, tmp_path, monkeypatch)
     assert list(ablation.weights_here(kinds, NAME, seed=1)) == ["simulated", "random"]
 
 
-def test_figures_show_every_network_and_kind(labelled):
+def test_a_long_run_is_shown_for_both_sets_of_people(labelled):
     found, table, part = labelled
-    drawn = display.ablation(ablation.table(found, table, part, seed=0))
+    areas = ablation.table(found | {"Age and sex": found["VGG19, random"]}, table, part, seed=0)
+    both = [areas.assign(people=people) for people in (ablation.CHOOSING, ablation.EVERYONE)]
+    shown = ablation.readable(pd.concat(both)).set_index(["Network", "Weights"])
+    assert shown.loc[("VGG19", "random"), "Difference to random"] == ""
+    assert shown.loc[("Age and sex", "none"), "Difference to random"] == ""
+    assert shown.loc[("VGG19", "simulated"), "Difference to random"].startswith("+0.")
+    assert (shown["Training and validation people"] == shown["All people"]).all()
+
+
+def test_the_committed_long_run_says_what_it_was_made_with():
+    for name in ("weights_ablation", "weights_learning"):
+        rows = ablation.long_run(name)
+        assert rows[["date", "phantom_version", "settings", "network"]].notna().all(axis=None)
+        assert rows["present"].dtype == bool
+    told = ablation.caption(ablation.long_run())
+    assert told.startswith("long run of 20") and "phantom version" in told
+
+
+def test_other_settings_are_told(monkeypatch):
+    before = ablation.settings()
+    monkeypatch.setitem(pretext.SPECIFICATION, "gap_mm", [0.0, 1.0])
+    assert ablation.settings() != before
+    assert not ablation.long_run()["present"].any()
+
+
+def test_the_figure_shows_every_network_and_kind(labelled):
+    found, table, part = labelled
+    steps = {"network": "VGG19", "run": "simulated", "step": [1, 5], "fat_error": [0.3, 0.2]}
+    curves = pd.DataFrame(steps).assign(fat_error_of_mean=0.25)
+    drawn = display.worth_of_weights(ablation.table(found, table, part, seed=0), curves)
     assert [t.get_text() for t in drawn.legends[0].get_texts()] == [
         "simulated",
         "random",
         "random, calibrated",
     ]
-    steps = {"network": "VGG19", "step": [1, 5], "held_out": [2, 1], "fat_error": [0.3, 0.2]}
-    drawn = display.learning_curves(pd.DataFrame(steps).assign(fat_error_of_mean=0.25))
-    assert [t.get_text() for t in drawn.legends[0].get_texts()] == ["VGG19"]
+    left, right = drawn.axes
+    assert [t.get_text() for t in left.get_yticklabels()] == ["VGG19"]
+    assert "VGG19" in [t.get_text() for t in right.texts]
+
+
+def test_the_compiled_step_is_adam(small):
+    """Two steps agree with Adam written down (Kingma and Ba 2015, algorithm 1), clipped at 1."""
+    learner = pretraining.Learner(NAME, SMALL, seed=1)
+    legs = pretext.draw_legs(range(4), seed=1, matrix=64, pixels=32)
+    values = [v.numpy().astype(float) for v in learner._variables]
+    means, squares = ([np.zeros_like(v) for v in values] for _ in range(2))
+    for step in (1, 2):
+        batch = pretraining._batch(legs, NAME, SMALL, 0, step)
+        with pretraining.tf.GradientTape() as tape:
+            out = learner.model(batch[0], training=True)
+            loss = pretraining._loss(out, batch[1])
+        gradients = [g.numpy().astype(float) for g in tape.gradient(loss, learner._variables)]
+        norm = np.sqrt(sum((g**2).sum() for g in gradients))
+        rate = pretraining.rate_of_step(step, 4, 1e-3)
+        for k, gradient in enumerate(g / max(norm, 1) for g in gradients):
+            means[k] = 0.9 * means[k] + 0.1 * gradient
+            squares[k] = 0.999 * squares[k] + 0.001 * gradient**2
+            size = rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            values[k] = values[k] - size * means[k] / (np.sqrt(squares[k]) + 1e-7)
+        assert learner.learn(*batch) == pytest.approx(float(loss), rel=1e-5)
+    for expected, found in zip(values, learner._variables, strict=True):
+        assert np.allclose(found.numpy(), expected, atol=2e-5)

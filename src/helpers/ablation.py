@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from helpers import features, networks, paths, pretext, pretraining, splits
 from helpers.phantom import thigh
 
-#: In the order of the figure.
-KINDS = ("imagenet", "simulated", "random", "random, calibrated")
+#: The people among whom areas are taken: by the first one may choose, the second are reported.
+CHOOSING, EVERYONE = "training and validation", "all"
 #: Simulated people on whose legs the control is calibrated.
 CALIBRATION_PEOPLE = 24
 
@@ -203,32 +203,68 @@ def caption(rows: pd.DataFrame) -> str:
     return f"long run of {first['date']}, phantom version {first['phantom_version']}{other}"
 
 
-def readable(areas: pd.DataFrame) -> pd.DataFrame:
-    """Return :func:`table` as a page shows it.
+def readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the areas of a long run as a page shows them.
 
     Parameters
     ----------
-    areas : DataFrame
-        From :func:`table`.
+    rows : DataFrame
+        From :func:`long_run`: those of :func:`table` for the people one may choose by, and for
+        all.
 
     Returns
     -------
     DataFrame
-        Network, Weights, AUC of people, Difference to random.
+        Network, Weights, Training and validation people, Difference to random (among these),
+        All people.
 
     Examples
     --------
     >>> row = {"network": "VGG19", "weights": "simulated", "mean": 0.8, "low": 0.7, "high": 0.9,
-    ...        "divisions": 5, "gain": 0.05, "gain_low": -0.01, "gain_high": 0.1}
-    >>> readable(pd.DataFrame([row])).iloc[0].tolist()
-    ['VGG19', 'simulated', '0.80 (0.70 to 0.90)', '+0.05 (-0.01 to +0.10)']
+    ...        "gain": 0.05, "gain_low": -0.01, "gain_high": 0.1}
+    >>> both = [row | {"people": people} for people in (CHOOSING, EVERYONE)]
+    >>> readable(pd.DataFrame(both)).iloc[0].tolist()
+    ['VGG19', 'simulated', '0.80 (0.70 to 0.90)', '+0.05 (-0.01 to +0.10)', '0.80 (0.70 to 0.90)']
     """
-    rows = []
-    for row in areas.itertuples():
+    columns = ["Network", "Weights", "Training and validation people", "Difference to random"]
+    everyone = rows[rows["people"] == EVERYONE].set_index(["network", "weights"])
+    shown = []
+    for row in rows[rows["people"] == CHOOSING].itertuples():
         gain = f"{row.gain:+.2f} ({row.gain_low:+.2f} to {row.gain_high:+.2f})"
-        own = f"{row.mean:.2f} ({row.low:.2f} to {row.high:.2f})"
-        alone = row.weights in ("random", "none")
-        rows.append((row.network, row.weights, own, "" if alone else gain))
-    return pd.DataFrame(
-        rows, columns=["Network", "Weights", "AUC of people", "Difference to random"]
+        gain = "" if row.weights in ("random", "none") else gain
+        other = everyone.loc[(row.network, row.weights)]
+        shown.append((row.network, row.weights, _area(row), gain, _area(other)))
+    return pd.DataFrame(shown, columns=[*columns, "All people"])
+
+
+def verdict(rows: pd.DataFrame) -> str:
+    """Return in words in how many networks simulated weights did better than random ones.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From :func:`long_run`; people one may choose by.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> row = {"people": CHOOSING, "weights": "simulated", "gain": -0.1, "gain_low": -0.2}
+    >>> verdict(pd.DataFrame([row, row | {"gain": 0.1}]))
+    'better than random ones on average in 1 of 2 networks, and in nearly all divisions in 0'
+    """
+    own = rows[(rows["people"] == CHOOSING) & (rows["weights"] == "simulated")]
+    if own.empty:
+        return "not measured"
+    better, clearly = (int((own[name] > 0).sum()) for name in ("gain", "gain_low"))
+    return (
+        f"better than random ones on average in {better} of {len(own)} "
+        f"network{'s'[: len(own) > 1]}, and in nearly all divisions in {clearly}"
     )
+
+
+def _area(row) -> str:
+    mean = row["mean"] if isinstance(row, pd.Series) else row.mean
+    return f"{mean:.2f} ({row.low:.2f} to {row.high:.2f})"
