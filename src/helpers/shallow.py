@@ -1,10 +1,10 @@
 """What brains give away without a network: the yardsticks beside the 3-D network.
 
 The publication compares with "shallow machine learning" on regional volumes and intensities;
-which regions, learners and settings is not published. Ours, assumptions fixed before any result
-was seen: the box is cut into cells, each person's own scan into fluid, grey and white matter;
-the features are each cell's share and mean intensity of grey and of white matter. Settings are
-chosen by the area under the ROC curve on the optimisation set.
+which regions, learners and settings is not published. Ours, assumptions fixed before any held-out
+result was seen: the box is cut into cells, each person's own scan into fluid, grey and white
+matter; the features are each cell's share and mean intensity of grey and of white matter. Settings
+are chosen by the area under the ROC curve on the optimisation set.
 """
 
 import math
