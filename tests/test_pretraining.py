@@ -430,5 +430,8 @@ def test_the_compiled_step_is_adam(small):
             size = rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
             values[k] = values[k] - size * means[k] / (np.sqrt(squares[k]) + 1e-7)
         assert learner.learn(*batch) == pytest.approx(float(loss), rel=1e-5)
-    for expected, found in zip(values, learner._variables, strict=True):
-        assert np.allclose(found.numpy(), expected, atol=2e-5)
+    for expected, found, square in zip(values, learner._variables, squares, strict=True):
+        # A bias before batch normalisation has a gradient of rounding alone, and Adam its sign.
+        told = square > 1e-14
+        assert np.allclose(found.numpy()[told], expected[told], atol=2e-5)
+    assert sum((square > 1e-14).sum() for square in squares) > 500
