@@ -45,7 +45,7 @@ serve: $(READY)  ## the built book on http://127.0.0.1:8000
 bench: $(READY)  ## time phantom, legs, networks, intervals; SIZE=paper: the published cohort too
 	@$(RUN) benchmarks/run.py --size "$(SIZE)"
 
-doses: $(READY)  ## what 98.8 % would take: 120 networks on the brain phantom, hours; resumable
+doses: $(READY)  ## what 98.8 % would take: 120 networks on the brain phantom, an hour or two; resumable
 	@$(RUN) benchmarks/brain_doses.py --maps
 
 weights: $(READY)  ## what weights are worth: five networks learn on simulated legs; half an hour

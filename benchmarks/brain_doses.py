@@ -54,7 +54,7 @@ def write_tables(folder: Path, people: pd.DataFrame) -> None:
 
 def main() -> None:
     """Make what is missing, in the plan's order."""
-    mark = "-".join(doses.marks()[name] for name in ("phantom", "recipe"))
+    mark = "-".join(doses.marks()[name] for name in ("phantom", "plan", "recipe"))
     folder = options.folder or paths.results("doses") / mark
     start = written = time.monotonic()
     people, runs = doses.people(), doses.plan()

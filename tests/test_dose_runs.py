@@ -77,6 +77,12 @@ def test_people_moved_to_another_site_keep_their_anatomy(bench):
     assert np.corrcoef(plain[k].ravel(), volumes[k].ravel())[0, 1] > 0.9
 
 
+def test_people_are_not_moved_with_an_effect(bench):
+    run = Run("confounded", "registered", 0.5, 320, 1)
+    with pytest.raises(ValueError, match="without an effect only, not with d"):
+        bench.subjects(run)
+
+
 def test_a_registered_head_is_read_as_from_its_file(bench, tmp_path):
     head = bench.heads("registered")[0][0]
     image = nib.Nifti1Image(np.rint(head.image).astype(np.int16), head.affine)

@@ -89,6 +89,17 @@ def test_people_are_the_published_sets_and_a_matched_control_for_each_patient_te
     assert abs(age[1] - age[0]) < 1
 
 
+def test_each_form_is_tested_beside_the_controls_who_match_it(people):
+    tested = people[people["split"].isin(["validation", "held_out_controls"])]
+    for form in ("LD", "CD", "BSP"):
+        sick, well = tested[tested["group"] == form], tested[tested["twin_of"] == form]
+        assert (well["group"] == "control").all() and len(sick) == len(well)
+        kinds = [part.groupby(["site", "sex"]).size() for part in (sick, well)]
+        assert kinds[0].equals(kinds[1])
+        assert abs(sick["age_years"].mean() - well["age_years"].mean()) < 1
+    assert (people.loc[people["split"] == "training", "twin_of"] == "").all()
+
+
 def test_diagnoses_are_shuffled_where_learnt_from_only(people):
     run = Run("permutation", "registered", 0.0, 320, 1)
     table = doses.trained_on(people, run)
@@ -137,6 +148,8 @@ def test_theoretical_limits_agree_with_simulated_people():
     assert doses.possible(0.0) == 0.5
     with pytest.raises(ValueError, match="auc, accuracy"):
         doses.possible(1.0, measure="kappa")
+    with pytest.raises(ValueError, match="not between"):
+        doses.needed(0.4)
 
 
 def test_a_rule_that_knows_how_regions_covary_does_as_simulated():
@@ -176,6 +189,8 @@ def test_accuracy_is_the_mean_of_sensitivity_and_specificity():
     drawn = doses.Resampled(label, seeds=1, replicates=5)
     found = {m: drawn.values(score, m)[0] for m in ("accuracy", "sensitivity", "specificity")}
     assert found == {"sensitivity": 0.75, "specificity": 0.5, "accuracy": 0.625}
+    half = np.full(6, 0.5)  # calls a patient, as in referring
+    assert [drawn.values(half, m)[0] for m in ("sensitivity", "specificity")] == [1, 0]
 
 
 def test_a_difference_is_taken_within_the_same_people_and_seeds():
@@ -233,6 +248,22 @@ def test_tables_of_a_run_just_begun(made_up, people):
     assert doses.dose_rows({}, people).empty and doses.check_rows({}, people).empty
 
 
+def test_rows_of_seeds_made_out_of_turn_have_their_own_numbers(made_up, people):
+    runs = [Run("dose", "registered", 0.5, 320, seed) for seed in (2, 5)]
+    found = {run.key: made_up[run.key] for run in runs}
+    network = [made_up[replace(runs[0], seed=seed).key][doses.NETWORK] for seed in doses.SEEDS]
+    found[f"{runs[0].condition}_simple"] = {"regions + small MLP": np.stack(network)}
+    table = doses.dose_rows(found, people, replicates=5)
+    assert (table["trainings"] == 2).all()
+    single = table.query("measure == 'auc' and seed > 0").set_index(["model", "seed"])["estimate"]
+    label = people.loc[people["split"].isin(doses.HELD_OUT), "patient"]
+    areas = [accuracy.auc(label, found[run.key][doses.NETWORK]) for run in runs]
+    for model in (doses.NETWORK, "regions + small MLP"):
+        assert single[model].to_dict() == pytest.approx(dict(zip((2, 5), areas, strict=True)))
+    checked = doses.check_rows(found, people, replicates=5)
+    assert set(checked["seed"]) == {0, 2, 5} and (checked["trainings"] == 2).all()
+
+
 def test_findings_are_rows_of_the_tables(made_up, people):
     means = {"registered": np.random.default_rng(7).standard_normal((784, 6))}
     table = doses.dose_rows(made_up, people, unaffected=means, replicates=200)
@@ -250,6 +281,15 @@ def test_findings_are_rows_of_the_tables(made_up, people):
     assert same["value"] == row.loc[doses.NETWORK, "estimate"] and same["n"] == 5
     half = checked.query("detail == 'CD, half of the regions' and effect_d == 2 and seed == 0")
     assert found.loc["form.CD.half", "value"] in half["estimate"].to_numpy()
+    theory = found.query("label == 'recomputed'")
+    assert set(theory.index) == {"needed", "possible.d0.3", "possible.d0.8"}
+    assert (theory["basis"] == doses.THEORY).all() and theory["low"].isna().all()
+    rest = found.drop(index=theory.index)
+    assert (rest["label"] == "phantom").all() and (rest["basis"] == "").all()
+    quarter = table.query(
+        "effect_d == 0.25 and seed == 0 and measure == 'auc' and model == @doses.NETWORK"
+    )
+    assert found.loc["registered.d0.25.auc", "value"] == quarter["estimate"].item()
     early = doses.findings(table.iloc[:0], checked.iloc[:0], published=0.988)
     assert early["value"].notna().sum() == 3  # what theory alone gives
 
@@ -289,7 +329,8 @@ def test_what_is_said_of_stored_rows(made_up, people):
     assert doses.standing(table) == "still those of this phantom and this network"
     other = doses.standing(table, doses.RECIPE | {"epochs": 1})
     assert other == "of other settings of the network than this page's"
-    assert doses.standing(table.iloc[:40]).endswith("not finished")
+    part = table[(table["pose"] == "registered") & (table["effect_d"] == 2)]
+    assert "not finished (5 of 65 networks" in doses.standing(part)
 
 
 def test_stored_rows_have_every_learner_and_say_what_they_depend_on():
@@ -321,7 +362,7 @@ def drawn_axes(figure):
 def test_dose_figure_has_no_empty_axes(made_up, people):
     table = doses.dose_rows(made_up, people, replicates=40)
     demo = pd.DataFrame({"effect_d": [0.5], "measure": ["auc"], "estimate": [0.6]})
-    figure = display_doses.dose_response(table, demo=demo)
+    figure = display_doses.dose_response(table, published=0.988, demo=demo)
     assert len(drawn_axes(figure)) == 4
     assert all(axis.has_data() and axis.lines for axis in drawn_axes(figure))
     plt.close(figure)
@@ -330,8 +371,10 @@ def test_dose_figure_has_no_empty_axes(made_up, people):
 def test_figures_of_a_run_just_begun_can_be_drawn(made_up, people):
     found = {key: made_up[key] for key in [doses.plan()[0].key]}
     for rows in ({}, found):
-        table, checked = doses.dose_rows(rows, people), doses.check_rows(rows, people)
-        for figure in (display_doses.dose_response(table), display_doses.checks(checked)):
+        table = doses.dose_rows(rows, people, replicates=20)
+        checked = doses.check_rows(rows, people, replicates=20)
+        first = display_doses.dose_response(table, published=0.988)
+        for figure in (first, display_doses.checks(checked)):
             figure.canvas.draw()
             assert len(figure.axes) == 4
             plt.close(figure)

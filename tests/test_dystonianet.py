@@ -11,6 +11,7 @@ from helpers import accuracy, brain, brain_cache, dystonianet, shallow
 from helpers.networks import keras
 from helpers.phantom import brain as phantom
 
+COMPONENTS = ("PCA + logistic regression",)
 SMALL = {"filters": [4, 4, 8, 8], "dense_units": 8, "batch_size": 8, "learning_rate": 1e-3}
 
 
@@ -117,7 +118,8 @@ def test_feature_maps_show_where_a_scan_differs_from_nothing():
 
 def test_shallow_learners_find_a_plain_difference():
     subjects, volumes = cohort()
-    assert held_out_auc(shallow.pca_logistic(subjects, volumes)) > 0.9
+    found = shallow.baselines(subjects, volumes, names=COMPONENTS).predictions
+    assert held_out_auc(found) > 0.9
 
 
 def test_shuffled_subjects_keep_counts_and_held_out_labels():
@@ -148,7 +150,7 @@ def test_no_model_input_reads_the_truth(tmp_path, monkeypatch):
     subjects = brain.read_subjects(cohort_folder / "subjects.csv")
     volumes = brain.load(subjects, tmp_path, voxel_mm=8.0)
     dystonianet.train_seeds(subjects, volumes, seeds=[1], epochs=1, **SMALL)
-    shallow.pca_logistic(subjects, volumes)
+    shallow.baselines(subjects, volumes, names=COMPONENTS)
     assert not any("truth" in name or "locked" in name for name in opened)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import brain, effects, paths
+from helpers import brain, effects, parameters, paths
 from helpers.phantom import brain as phantom
 from helpers.phantom import brain_head, brain_template
 
@@ -46,7 +46,8 @@ def test_full_size_has_the_published_counts():
 
 
 def test_the_demos_fraction_keeps_150_brains_of_the_publications_groups():
-    table = phantom.plan(seed=2021, fraction=0.25)
+    fraction = parameters.load("demo").cohort.subject_fraction
+    table = phantom.plan(seed=2021, fraction=fraction)
     assert (table["split"] != "held_out_controls").sum() >= 150
 
 

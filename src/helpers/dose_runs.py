@@ -21,9 +21,9 @@ from helpers.head_box import Grid
 from helpers.networks import keras
 from helpers.phantom import brain as phantom
 from helpers.phantom import brain_head, brain_template
+from helpers.referral import HELD_OUT
 from helpers.volumes import Volume
 
-TESTED = ("validation", "held_out_controls")
 #: How the box is placed, as for a cohort of the pose.
 PLACEMENT = {"registered": "world", "as_scanned": "head"}
 
@@ -102,7 +102,7 @@ class Bench:
         self.folder, self.voxel_mm, self.processes = Path(folder), voxel_mm, processes
         self.table = doses.people() if table is None else table
         self.recipe = recipe or doses.RECIPE
-        self.tested = self.table["split"].isin(TESTED).to_numpy()
+        self.tested = self.table["split"].isin(HELD_OUT).to_numpy()
         self.heads = lru_cache(self._heads)
 
     def _heads(self, pose: str) -> tuple[Heads, pd.DataFrame]:
@@ -155,7 +155,29 @@ class Bench:
         return volumes, means
 
     def moved(self, run: Run, subjects: pd.DataFrame) -> NDArray:
-        """Return the scans of a run whose people were moved to other sites."""
+        """Return the scans of a run whose people were moved to other sites.
+
+        Parameters
+        ----------
+        run : Run
+            Without an effect.
+        subjects : DataFrame
+            From :func:`helpers.doses.trained_on`, with ``row``.
+
+        Returns
+        -------
+        ndarray of float32, shape (subjects, x, y, z, 1)
+
+        Raises
+        ------
+        ValueError
+            For a run with an effect, which is not planted in scans of another site.
+        """
+        if run.effect_d:
+            raise ValueError(
+                f"{run.key}: people are moved between sites without an effect only, "
+                f"not with d = {run.effect_d:g}."
+            )
         volumes = self.volumes(run.pose, run.effect_d)[0][subjects["row"]]
         other = subjects["site"].to_numpy() != self.table["site"].to_numpy()[subjects["row"]]
         table = subjects[other].reset_index(drop=True)
@@ -224,7 +246,7 @@ class Bench:
             subjects, volumes, seed=run.seed, checkpoint=checkpoint, **self.recipe
         )
         found = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - spent}
-        tested = subjects["split"].isin(TESTED).to_numpy()
+        tested = subjects["split"].isin(HELD_OUT).to_numpy()
         found[doses.NETWORK] = dystonianet.predict(model, volumes[tested])
         found["kept"] = int(history.loc[history["kept"], "epoch"].iloc[0])
         found["loss"] = history.loc[history["kept"], "optimisation_loss"].iloc[0]
@@ -363,7 +385,7 @@ def simple_scores(
         By learner: :data:`helpers.doses.SIMPLE` and :data:`helpers.doses.CEILING`.
     """
     training = (subjects["split"] == "training").to_numpy()
-    tested = subjects["split"].isin(TESTED).to_numpy()
+    tested = subjects["split"].isin(HELD_OUT).to_numpy()
     weights = atlas(pose, voxel_mm).reshape(len(phantom.NAMES), -1)
     fixed = volumes.reshape(len(volumes), -1) @ (weights / weights.sum(1, keepdims=True)).T
     six = {doses.NAMED: fixed, doses.CEILING: means[subjects["row"]]}

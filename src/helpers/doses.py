@@ -3,12 +3,14 @@
 A plan fixed before anything was run: networks and simple learners trained at several planted
 effect sizes, on registered and on tilted heads, with several seeds; and the checks beside it, with
 shuffled diagnoses, with sites that tell the diagnosis, with fewer people, and on forms that were
-not trained on. It takes more than an hour and is run by ``make doses``; the book shows the rows
-that are stored with it and says when phantom, plan or network have changed since.
+not trained on. It takes an hour or two and is run by ``make doses``; the book shows the rows
+that are stored with it and says when the phantom's numbers, the plan or the network's settings have
+changed since.
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -20,6 +22,7 @@ from helpers import accuracy, brain, effects, paths
 from helpers.inference import Interval
 from helpers.phantom import brain as phantom
 from helpers.phantom import brain_template
+from helpers.referral import HELD_OUT
 
 #: The demo profile's cohort seed at the published size: the demo's people are among these.
 COHORT_SEED, VOXEL_MM = 2021, 4.0
@@ -52,6 +55,8 @@ RECIPE = {
 PATIENT_SITES = ("site1", "site2")
 #: Group differences reported in dystonia, about; our reading, no pooled estimate.
 REPORTED_D = (0.3, 0.8)
+#: Basis of numbers that no phantom enters.
+THEORY = "formula for independent regions"
 QUESTIONS = ("dose", "permutation", "confounded", "half", "learning")
 #: Learners by their names on the page. NAMED: means of the six named regions at their place in
 #: the template. CEILING: the same of each person's own anatomy, known to the phantom's maker only.
@@ -186,7 +191,8 @@ def people() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As :func:`helpers.phantom.brain.plan`, and ``patient`` (0/1); the added controls come last.
+        As :func:`helpers.phantom.brain.plan`, and ``patient`` (0/1) and ``twin_of``, the form of
+        the patient whom a control tested matches; the added controls come last.
 
     Examples
     --------
@@ -202,6 +208,9 @@ def people() -> pd.DataFrame:
     place = tested.groupby("group").cumcount() * 3
     place = place + tested["group"].map({"LD": 0, "CD": 1, "BSP": 2})
     twins = tested[place >= controls]
+    forms = np.resize(["LD", "CD", "BSP"], controls)
+    table["twin_of"] = ""
+    table.loc[table["split"] == "held_out_controls", "twin_of"] = forms
     rng = np.random.default_rng(np.random.SeedSequence(COHORT_SEED, spawn_key=(2,)))
     number = int(table["number"].max()) + 1 + np.arange(len(twins))
     added = twins.assign(
@@ -210,6 +219,7 @@ def people() -> pd.DataFrame:
         group="control",
         age_years=(twins["age_years"] + rng.integers(-2, 3, len(twins))).clip(20, 85),
         split="held_out_controls",
+        twin_of=twins["group"],
     )
     whole = pd.concat([table, added], ignore_index=True)
     return whole.assign(patient=(whole["group"] != "control").astype(int))
@@ -272,12 +282,9 @@ def confounded_sites(table: pd.DataFrame) -> pd.Series:
 
 
 def possible(effect_d: ArrayLike, *, regions: int = 6, measure: str = "auc") -> NDArray:
-    r"""Return what a perfect reader of independent regions reaches.
+    """Return what a perfect reader of independent regions reaches.
 
-    Each region's mean is normal with the same spread in patients and controls and differs by
-    :math:`d` of it. The regions' sum then differs by :math:`D=d\sqrt{k}`; the area under the ROC
-    curve is :math:`\Phi(D/\sqrt2)` and the accuracy at the middle, with as many patients as
-    controls, :math:`\Phi(D/2)`.
+    The limit of :func:`helpers.effects.ceiling`, of any number of sizes.
 
     Parameters
     ----------
@@ -290,12 +297,12 @@ def possible(effect_d: ArrayLike, *, regions: int = 6, measure: str = "auc") -> 
 
     Returns
     -------
-    ndarray
+    ndarray, shape of ``effect_d``
 
-    References
-    ----------
-    Fukunaga K. *Introduction to Statistical Pattern Recognition*, 2nd ed., Academic Press 1990,
-    section 3.1 (normal distributions with one covariance matrix).
+    Raises
+    ------
+    ValueError
+        For another measure.
 
     Examples
     --------
@@ -304,8 +311,9 @@ def possible(effect_d: ArrayLike, *, regions: int = 6, measure: str = "auc") -> 
     """
     if measure not in ("auc", "accuracy"):
         raise ValueError(f"No measure {measure!r}. Available: auc, accuracy.")
-    distance = np.asarray(effect_d, float) * np.sqrt(regions)
-    return stats.norm.cdf(distance / (np.sqrt(2) if measure == "auc" else 2))
+    sizes = np.asarray(effect_d, float)
+    found = [getattr(effects.ceiling([size] * regions), measure) for size in sizes.flat]
+    return np.array(found).reshape(sizes.shape)
 
 
 def needed(accuracy: float, *, regions: int = 6) -> float:
@@ -314,7 +322,7 @@ def needed(accuracy: float, *, regions: int = 6) -> float:
     Parameters
     ----------
     accuracy : float
-        Share decided rightly, as many patients as controls; above one half.
+        Share decided rightly, as many patients as controls; one half to 1.
     regions : int
         How many.
 
@@ -322,6 +330,11 @@ def needed(accuracy: float, *, regions: int = 6) -> float:
     -------
     float
         Cohen's d in each region; infinite at 1.
+
+    Raises
+    ------
+    ValueError
+        For an accuracy below one half or above 1.
 
     Examples
     --------
@@ -369,7 +382,8 @@ class Resampled:
 
     Patients and controls are drawn apart, with replacement; the seeds of trainings too. So a
     difference between two learners is taken within a draw: same people, same seeds. What another
-    training set would have given is not in these intervals.
+    training set would have given is not in these intervals. With k seeds their share of the
+    variance is (k - 1)/k of what it should be.
 
     Parameters
     ----------
@@ -398,7 +412,7 @@ class Resampled:
         scores : array-like, shape (people,) or (seeds, people)
             Probabilities. One row stands for all seeds.
         measure : {"auc", "accuracy", "sensitivity", "specificity"}
-            Accuracy is the mean of sensitivity and specificity at one half.
+            Accuracy is the mean of sensitivity and specificity; one half calls a patient.
 
         Returns
         -------
@@ -430,7 +444,7 @@ class Resampled:
         if measure == "auc":
             won = np.heaviside(np.subtract.outer(above, below), 0.5)
             return np.einsum("bi,bi->b", weights[0] @ won, weights[1])
-        shares = weights[0] @ (above > 0.5), weights[1] @ (below <= 0.5)
+        shares = weights[0] @ (above >= 0.5), weights[1] @ (below < 0.5)
         named = {"sensitivity": shares[0], "specificity": shares[1]}
         return named[measure] if measure in named else (shares[0] + shares[1]) / 2
 
@@ -464,6 +478,7 @@ def compared(
     *,
     against: str = NETWORK,
     measures: tuple[str, ...] = ("auc", "accuracy"),
+    seeds: Sequence[int] | None = None,
     replicates: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -479,6 +494,8 @@ def compared(
         The learner that the others are taken from.
     measures : tuple of str
         As in :meth:`Resampled.values`.
+    seeds : sequence of int, optional
+        Of the trainings, in the order of the scores' rows; 1, 2 and so on when not given.
     replicates, seed : int
         Draws, and their seed.
 
@@ -486,7 +503,7 @@ def compared(
     -------
     DataFrame
         ``model, measure, seed, estimate, low, high, lead, lead_low, lead_high``. ``seed`` is 0
-        for the mean over seeds and else a training, which has no interval. ``lead`` is
+        for the mean over seeds and else that of a training, which has no interval. ``lead`` is
         ``against`` minus this learner.
 
     Examples
@@ -509,7 +526,8 @@ def compared(
             rows.append((name, measure, 0, *interval(values[name])[:3], *lead))
             if np.ndim(found) == 2 and len(found) > 1:
                 single = whole.by_seed(found, measure)[0]
-                rows += [(name, measure, n + 1, x, *[np.nan] * 5) for n, x in enumerate(single)]
+                named = zip(seeds or range(1, len(found) + 1), single, strict=True)
+                rows += [(name, measure, n, x, *[np.nan] * 5) for n, x in named]
     columns = ["model", "measure", "seed", "estimate", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "lead", "lead_low", "lead_high"])
 
@@ -570,10 +588,8 @@ def dose_rows(
         scores = _scores(found, run)
         if NETWORK in scores:
             about = {"pose": run.pose, "effect_d": run.effect_d}
-            rows = compared(label, scores, replicates=replicates).assign(
-                **about, trainings=len(scores[NETWORK])
-            )
-            parts.append(rows)
+            rows = compared(label, scores, seeds=_seeds(found, run), replicates=replicates)
+            parts.append(rows.assign(**about, trainings=len(scores[NETWORK])))
     for pose, means in (unaffected or {}).items():
         parts.append(perfect(means, replicates=replicates // 10).assign(pose=pose, trainings=0))
     return _ordered(parts, ["pose", "effect_d", "trainings"])
@@ -603,13 +619,14 @@ def check_rows(
         if NETWORK not in scores:
             continue
         shown = run.pose == POSES[0] and run.effect_d in (REALISTIC, EXAGGERATED)
+        options = {"seeds": _seeds(found, run), "replicates": replicates}
         if run.question == "confounded":
-            parts += _site_rows(scores, tested, run, replicates)
+            parts += _site_rows(scores, tested, run, **options)
         elif run.question == "learning" or shown:
-            rows = compared(tested["patient"], scores, replicates=replicates)
+            rows = compared(tested["patient"], scores, **options)
             parts.append(_check(rows, "learning", "", run))
         if run.question == "dose" and shown:
-            parts += _form_rows(found, scores, tested, run, replicates)
+            parts += _form_rows(found, scores, tested, run, **options)
     return _ordered(parts, ["question", "detail", "effect_d", "people", "trainings"])
 
 
@@ -626,15 +643,19 @@ def findings(table: pd.DataFrame, checked: pd.DataFrame, *, published: float) ->
     Returns
     -------
     DataFrame
-        ``key, value, low, high, n``, where ``n`` is the networks behind it; ``low`` and ``high``
-        are NaN where the number was computed from theory. A row not measured yet is NaN.
+        ``key, value, low, high, n, label, basis``, where ``n`` is the networks behind it.
+        ``label`` is ``recomputed`` and ``basis`` :data:`THEORY` where no phantom enters, and such
+        a number has no limits; else ``phantom`` and empty, for the long run. A row not measured
+        yet is NaN.
     """
-    rows = [("needed", needed(published), np.nan, np.nan, 0), _needed_here(table, published)]
-    rows += [
-        (f"possible.d{size:g}", float(possible(size)), np.nan, np.nan, 0) for size in REPORTED_D
-    ]
+    theory = {"needed": needed(published)}
+    theory |= {f"possible.d{size:g}": float(possible(size)) for size in REPORTED_D}
+    rows = [(key, value, np.nan, np.nan, 0) for key, value in theory.items()]
+    rows.append(_needed_here(table, published))
     for pose in POSES:
-        for size in (REALISTIC, EXAGGERATED, DOSES[-1]):
+        for size in (HALF, REALISTIC, EXAGGERATED, DOSES[-1]):
+            if size == HALF and pose != POSES[0]:
+                continue
             part = table[(table["pose"] == pose) & (table["effect_d"] == size)]
             for measure in ("auc", "accuracy"):
                 rows.append(_finding(f"{pose}.d{size:g}.{measure}", part, measure))
@@ -645,7 +666,10 @@ def findings(table: pd.DataFrame, checked: pd.DataFrame, *, published: float) ->
     for name, (question, detail, measure) in _CHECKED.items():
         part = checked[(checked["question"] == question) & (checked["detail"] == detail)]
         rows.append(_finding(name, part[part["effect_d"] != REALISTIC], measure))
-    return pd.DataFrame(rows, columns=["key", "value", "low", "high", "n"])
+    found = pd.DataFrame(rows, columns=["key", "value", "low", "high", "n"])
+    plain = found["key"].isin(theory)
+    label, basis = np.where(plain, "recomputed", "phantom"), np.where(plain, THEORY, "")
+    return found.assign(label=label, basis=basis)
 
 
 def of_this_run(predictions: pd.DataFrame, description: dict) -> pd.DataFrame | None:
@@ -668,7 +692,7 @@ def of_this_run(predictions: pd.DataFrame, description: dict) -> pd.DataFrame | 
         return None
     made, pose = description["specification"], description.get("pose", POSES[0])
     sizes = dict(zip(brain.EFFECTS, (made["effect_d"], made["exaggerated_d"]), strict=True))
-    held_out = predictions[predictions["split"].isin(["validation", "held_out_controls"])]
+    held_out = predictions[predictions["split"].isin(HELD_OUT)]
     rows = []
     for effect, size in sizes.items():
         part = held_out[held_out["effect"] == effect]
@@ -683,6 +707,9 @@ def of_this_run(predictions: pd.DataFrame, description: dict) -> pd.DataFrame | 
 
 def marks(recipe: dict | None = None) -> dict[str, str]:
     """Return short hashes of what the stored rows depend on, as it is now.
+
+    They tell when the phantom's numbers, the plan or the network's settings have changed; changed
+    code they do not see.
 
     Parameters
     ----------
@@ -738,7 +765,8 @@ def standing(table: pd.DataFrame, recipe: dict | None = None) -> str:
     >>> table = pd.DataFrame([marks() | {"trainings": 5, "pose": "registered", "effect_d": 0.5,
     ...                        "model": NETWORK}])
     >>> standing(table)
-    'still those of this phantom and this network, of a long run that is not finished'
+    'still those of this phantom and this network, of a long run that is not finished (5 of 65 \
+networks of this figure)'
     """
     said = {
         "phantom": "of an earlier phantom",
@@ -749,8 +777,12 @@ def standing(table: pd.DataFrame, recipe: dict | None = None) -> str:
     now = " and ".join(moved) or "still those of this phantom and this network"
     known = table[table["model"] == NETWORK].drop_duplicates(["pose", "effect_d"])
     wanted = {(run.pose, run.effect_d) for run in plan() if run.question in ("dose", "half")}
-    whole = len(known) == len(wanted) and (known["trainings"] == len(SEEDS)).all()
-    return now if whole else f"{now}, of a long run that is not finished"
+    done, planned = int(known["trainings"].sum()), len(wanted) * len(SEEDS)
+    if done == planned:
+        return now
+    return (
+        f"{now}, of a long run that is not finished ({done} of {planned} networks of this figure)"
+    )
 
 
 def read(name: str = "brain_doses") -> pd.DataFrame:
@@ -813,22 +845,30 @@ def _lead(key: str, part: pd.DataFrame) -> tuple:
 
 
 def _tested(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["split"].isin(["validation", "held_out_controls"])].reset_index()
+    return table[table["split"].isin(HELD_OUT)].reset_index()
+
+
+def _seeds(found: dict[str, dict[str, NDArray]], run: Run) -> list[int]:
+    """Return which seeds of a condition are there, in the plan's order."""
+    return [seed for seed in SEEDS if replace(run, seed=seed).key in found]
 
 
 def _scores(found: dict[str, dict[str, NDArray]], run: Run) -> dict[str, NDArray]:
     """Return the scores of a condition: the network's so far, one row a seed, and the others'."""
-    rows = [found[key] for seed in SEEDS if (key := replace(run, seed=seed).key) in found]
+    seeds = _seeds(found, run)
+    rows = [found[replace(run, seed=seed).key] for seed in seeds]
     networks = [name for name in (NETWORK, LAST) if rows and all(name in row for row in rows)]
     scores = {name: np.stack([row[name] for row in rows]) for name in networks}
     simple = found.get(f"{run.condition}_simple", {})
     known = {name: simple[name] for name in MODELS if name in simple}
-    # Where chance plays a part, as many seeds as the network has had so far.
-    return scores | {n: x[: len(rows)] if x.ndim == 2 else x for n, x in known.items()}
+    # Where chance plays a part, the seeds that the network has had so far.
+    places = [SEEDS.index(seed) for seed in seeds]
+    return scores | {n: x[places] if x.ndim == 2 else x for n, x in known.items()}
 
 
 def _check(rows: pd.DataFrame, question: str, detail: str, run: Run) -> pd.DataFrame:
-    trainings = max(1, rows.loc[rows["model"] == NETWORK, "seed"].max())
+    single = rows[(rows["model"] == NETWORK) & (rows["seed"] > 0)]
+    trainings = max(1, single["seed"].nunique())
     about = {"question": question, "detail": detail, "effect_d": run.effect_d}
     return rows.assign(**about, people=run.people, trainings=trainings)
 
@@ -844,12 +884,12 @@ def _shuffled_rows(found: dict[str, dict[str, NDArray]], tested: pd.DataFrame) -
     return table.assign(**about, trainings=len(runs), model=NETWORK, measure="auc")
 
 
-def _site_rows(scores: dict, tested: pd.DataFrame, run: Run, replicates: int) -> list[pd.DataFrame]:
+def _site_rows(scores: dict, tested: pd.DataFrame, run: Run, **options) -> list[pd.DataFrame]:
     """Return areas for diagnosis and for site where sites are shared, and as sites were learnt."""
     patient, theirs = tested["patient"] == 1, tested["site"].isin(PATIENT_SITES)
     alike = (patient == theirs).to_numpy()
     kept = {name: np.atleast_2d(rows)[:, alike] for name, rows in scores.items()}
-    options = {"measures": ("auc", "accuracy", "sensitivity"), "replicates": replicates}
+    options["measures"] = ("auc", "accuracy", "sensitivity")
     made = {
         "diagnosis, sites shared": compared(patient, scores, **options),
         "site": compared(theirs, scores, **options),
@@ -859,14 +899,13 @@ def _site_rows(scores: dict, tested: pd.DataFrame, run: Run, replicates: int) ->
 
 
 def _form_rows(
-    found: dict, scores: dict, tested: pd.DataFrame, run: Run, replicates: int
+    found: dict, scores: dict, tested: pd.DataFrame, run: Run, **options
 ) -> list[pd.DataFrame]:
-    """Return each form against all controls, with the effect in all regions and in half of them."""
-    control, parts = tested["group"] == "control", []
-    options = {"measures": ("auc", "sensitivity"), "replicates": replicates}
+    """Return each form against its controls, the effect in all regions and in half of them."""
+    options["measures"], parts = ("auc", "sensitivity"), []
     weaker = _half(found, scores, run, tested)
     for form in ("LD", "CD", "BSP"):
-        own = (control | (tested["group"] == form)).to_numpy()
+        own = ((tested["group"] == form) | (tested["twin_of"] == form)).to_numpy()
         label = tested.loc[own, "patient"]
         kept = {name: np.atleast_2d(rows)[:, own] for name, rows in scores.items()}
         parts.append(_check(compared(label, kept, **options), "transfer", form, run))
@@ -877,8 +916,7 @@ def _form_rows(
 
 
 def _half(found: dict, scores: dict, run: Run, tested: pd.DataFrame) -> NDArray | None:
-    keys = [replace(run, seed=seed).key for seed in SEEDS]
-    rows = [found[key] for key in keys if key in found]
+    rows = [found[replace(run, seed=seed).key] for seed in _seeds(found, run)]
     if any("half" not in row for row in rows):
         return None
     weaker = scores[NETWORK].copy()

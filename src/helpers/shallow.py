@@ -67,8 +67,8 @@ class Learnt(NamedTuple):
     ----------
     predictions : DataFrame
         As :func:`helpers.brain.predictions`, of all subjects; one set of rows per learner and,
-        where chance plays a part, per seed. A probability above one half calls a patient; but
-        for the perceptron it is a squeezed distance from the boundary, right in order and
+        where chance plays a part, per seed. A probability of one half or more calls a patient;
+        but for the perceptron it is a squeezed distance from the boundary, right in order and
         side, no frequency.
     chosen : DataFrame
         ``model, seed, setting, optimisation_auc``.
@@ -282,27 +282,6 @@ def baselines(
             parts.append(brain.predictions(subjects, score, model=name, weights="", seed=seed))
             chosen.append({"model": name, "seed": seed, **row})
     return Learnt(pd.concat(parts, ignore_index=True), pd.DataFrame(chosen))
-
-
-def pca_logistic(
-    subjects: pd.DataFrame, volumes: NDArray[np.float32], *, seed: int = 0
-) -> pd.DataFrame:
-    """Return predictions of a logistic regression on the brains' main components alone.
-
-    Parameters
-    ----------
-    subjects, volumes
-        As in :func:`baselines`.
-    seed : int
-        Written beside the predictions; nothing is random.
-
-    Returns
-    -------
-    DataFrame
-        As :func:`helpers.brain.predictions`.
-    """
-    names = ("PCA + logistic regression",)
-    return baselines(subjects, volumes, seeds=(seed,), names=names).predictions
 
 
 def region_means(
