@@ -7,6 +7,7 @@ go to ``benchmarks/results``, one row set a benchmark; the book shows them.
 import argparse
 
 import bootstrap_speed
+import brain_reading
 import brain_speed
 import cohort_scale
 import networks_paper
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--size", choices=("default", "paper"), default="default")
     paper = parser.parse_args().size == "paper"
     bootstrap_speed.main()
+    brain_reading.main()
     brain_speed.main()
     roi_speed.main()
     phantom_speed.main()
