@@ -18,6 +18,11 @@ BLIND = {"everybody is a patient": 1.0, "nobody is a patient": 0.0}
 PEOPLE_MIN = 10
 #: What is said where nothing could be compared.
 UNTESTED = "no comparison with shallow learners was possible"
+#: What a kappa means, and under which assumptions.
+_ABLE = (
+    "a clinician's accuracy, if that agreement is a kappa "
+    "(two equally able, independent; diagnoses equally frequent)"
+)
 
 
 def against(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -108,10 +113,11 @@ def readings() -> pd.DataFrame:
 
     The printed gain over shallow learning is a difference or a ratio. The printed agreement of
     clinicians is a share of equal diagnoses or Cohen's kappa. Two equally able clinicians, each
-    right with chance :math:`a` and wrong independently of the other, choose between two equally
-    frequent diagnoses: they agree with chance :math:`a^2+(1-a)^2`, never below one half, and
-    :math:`\kappa=(2a-1)^2`. A share of agreement below one half therefore needs more than two
-    diagnoses; a kappa gives :math:`a=(1+\sqrt\kappa)/2`.
+    right with chance :math:`a` whichever the diagnosis and wrong independently of the other,
+    choose between two equally frequent diagnoses, all of which are assumptions: they agree with
+    chance :math:`a^2+(1-a)^2`, never below one half, and :math:`\kappa=(2a-1)^2`. A share of
+    agreement below one half cannot come from two such clinicians; a kappa gives
+    :math:`a=(1+\sqrt\kappa)/2`.
 
     Returns
     -------
@@ -145,7 +151,7 @@ def readings() -> pd.DataFrame:
         {"reading": "clinicians' agreement", "estimate": agreement, "evidence": "published"}
     )
     able = {"estimate": able_from_kappa(agreement), "evidence": "recomputed"}
-    rows.append({"reading": "a clinician's accuracy, if that agreement is a kappa"} | able)
+    rows.append({"reading": _ABLE} | able)
     return pd.DataFrame(rows).drop(columns="method")
 
 

@@ -34,7 +34,7 @@ _SITE_ROWS = (
 def dose_response(
     table: pd.DataFrame,
     *,
-    published: float = 0.988,
+    published: float,
     demo: pd.DataFrame | None = None,
     reported: tuple[float, float] = doses.REPORTED_D,
 ) -> Figure:
@@ -75,8 +75,8 @@ def dose_response(
             else:
                 axis.set_xlabel("planted effect in each region, Cohen's d")
         row[0].set_ylabel(MEASURE_NAMES[measure])
-    axes[0, 0].set(xlim=(-0.08, 3.08), ylim=(0.4, 1.11), yticks=np.linspace(0.4, 1, 7))
-    axes[1, 0].set(ylim=(0.4, 1.03))
+    axes[0, 0].set(xlim=(-0.08, 3.08), ylim=(0.35, 1.11), yticks=np.linspace(0.4, 1, 7))
+    axes[1, 0].set(ylim=(0.35, 1.03))
     _name_band(axes[0, 0], reported)
     _name_lines(figure, own=demo is not None)
     return figure
@@ -136,7 +136,7 @@ def _possible(axis: Axes, measure: str, published: float) -> None:
     axis.plot(size, limit, "--", color=_CEILING, linewidth=1.2)
     if measure == "accuracy":
         takes = doses.needed(published)
-        axis.vlines(takes, 0.4, published, color=_CEILING, linestyle=":", linewidth=1)
+        axis.vlines(takes, 0.35, published, color=_CEILING, linestyle=":", linewidth=1)
         text = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 7.5}
         axis.annotate(f"d = {takes:.2f}", (takes - 0.03, 0.69), color=_CEILING, **text)
 
@@ -215,8 +215,10 @@ def _sites(axis: Axes, part: pd.DataFrame) -> None:
 
 def _people(axis: Axes, part: pd.DataFrame) -> None:
     mean = part[(part["seed"] == 0) & (part["measure"] == "auc")].sort_values("people")
-    for effect_d, style in zip(sorted(mean["effect_d"].unique()), ("--", "-"), strict=False):
+    for effect_d, style in ((doses.REALISTIC, "--"), (doses.EXAGGERATED, "-")):
         rows = mean[mean["effect_d"] == effect_d]
+        if rows.empty:
+            continue
         for name in doses.SIMPLE:
             line = rows[rows["model"] == name]
             colour = _TOLD if name == doses.NAMED else _SIMPLE
@@ -233,7 +235,7 @@ def _people(axis: Axes, part: pd.DataFrame) -> None:
     axis.set_xscale("log", base=2)
     ticks = sorted(mean["people"].unique())
     axis.set_xticks(ticks, [f"{count:g}" for count in ticks])
-    axis.set(xlabel="people trained on", ylabel="area under the ROC curve", ylim=(0.4, 1.02))
+    axis.set(xlabel="people trained on", ylabel="area under the ROC curve", ylim=(0.35, 1.02))
     axis.set_xlim(ticks[0] * 0.9, ticks[-1] * 1.6)
     axis.set_title("fewer people to learn from", loc="left")
 
@@ -242,7 +244,7 @@ def _forms(axis: Axes, part: pd.DataFrame) -> None:
     rows = part[(part["model"] == doses.NETWORK) & (part["measure"] == "auc")]
     details = [name for name in ("LD", "CD", "BSP") if name in set(rows["detail"])]
     details += [name for name in rows["detail"].unique() if "half" in name]
-    colours = dict(zip(sorted(rows["effect_d"].unique()), (_SIMPLE, _NETWORK), strict=False))
+    colours = {doses.REALISTIC: _SIMPLE, doses.EXAGGERATED: _NETWORK}
     for place, detail in enumerate(details):
         for shift, (effect_d, colour) in zip((0.12, -0.12), colours.items(), strict=False):
             found = rows[(rows["detail"] == detail) & (rows["effect_d"] == effect_d)]
@@ -257,7 +259,7 @@ def _forms(axis: Axes, part: pd.DataFrame) -> None:
                 axis.annotate(f"d = {effect_d:g}", at, color=colour, fontsize=8, **above)
     axis.axvline(0.5, color=PALETTE["published"], linestyle=":", linewidth=1)
     axis.set_yticks([-k for k in range(len(details))], [_form(name) for name in details])
-    axis.set(xlim=(0.4, 1.02), xlabel="area under the ROC curve", ylim=(0.5 - len(details), 0.7))
+    axis.set(xlim=(0.35, 1.02), xlabel="area under the ROC curve", ylim=(0.5 - len(details), 0.7))
     axis.set_title("trained on laryngeal alone", loc="left")
 
 
