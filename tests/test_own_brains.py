@@ -223,9 +223,7 @@ def test_table_and_scans_are_in_one_list(own):
 
 
 def test_a_folder_without_a_table_is_answered_with_what_it_must_hold(tmp_path):
-    with pytest.raises(
-        cohort.InvalidCohort, match=r"no subjects\.csv.*subject_id, group, sex"
-    ):
+    with pytest.raises(cohort.InvalidCohort, match=r"no subjects\.csv.*subject_id, group, sex"):
         own_brains.survey(profile_of(tmp_path))
 
 
