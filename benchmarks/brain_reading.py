@@ -114,7 +114,8 @@ def main(*, rounds: int = 5) -> None:
     columns = ["file", "read_at_mm", "subjects", "task", "rounds", "seconds", "spread"]
     columns += ["cpu_seconds"]
     columns += ["published_seconds", "peak_gib"]
-    timing.write("brain_reading", table[columns], cores=2)
+    version = brain_head.Specification().version
+    timing.write("brain_reading", table[columns], cores=2, phantom_version=version)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ def test_the_long_run_is_summed_over_its_seeds(monkeypatch):
         for pose in ("registered", "as_scanned")
         for seed in range(5)
     ]
-    monkeypatch.setattr(doses, "read", lambda name: pd.DataFrame(rows))
+    stored = pd.DataFrame(rows).assign(date="2026-01-02", **doses.marks())
+    monkeypatch.setattr(doses, "read", lambda name: stored)
     table, standing = brain_views.long_run("anywhere")
     assert table["effect"].unique().tolist() == ["realistic", "exaggerated"]
     first = table[(table["measure"] == "enrichment") & (table["effect"] == "exaggerated")].iloc[0]

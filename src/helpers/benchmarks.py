@@ -27,7 +27,7 @@ SHOWN = (
 #: Of wide tables, what the page shows; the files hold the rest.
 COLUMNS = {
     "networks_extraction": (
-        *("network", "task", "rounds", "seconds", "spread", "ratio", "processor"),
+        *("network", "task", "images", "rounds", "seconds", "spread", "ratio", "processor"),
         *("processor_ratio", "difference", "share_of_peak"),
     ),
     "networks_engines": (
@@ -159,7 +159,14 @@ def aims() -> pd.DataFrame:
     if "brain_memory" in names():
         scale = read("brain_memory").sort_values("subjects").groupby("voxel_mm").peak_gib
         ratio = pd.Series([(scale.last() / scale.first()).max()])
-        rows.append(_aim("peak memory at four times the brains", MEMORY_RATIO, ratio))
+        sizes = " and ".join(f"{mm:g}" for mm in scale.groups)
+        rows.append(_aim(f"peak memory at four times the brains, {sizes} mm", MEMORY_RATIO, ratio))
+    if "brain_reading" in names():
+        reading = read("brain_reading")
+        for task in ("read, prepared and decided", "the same, and judged whether it is a head"):
+            part = reading[reading["task"] == task]
+            words = f"a brain, slowest kind of file, seconds: {task}"
+            rows.append(_aim(words, part["published_seconds"].iloc[0], part["seconds"]))
     return pd.DataFrame(rows, columns=["aim", "at most", "measured", "reached"])
 
 

@@ -25,7 +25,7 @@ from helpers.phantom import brain_template
 MEAN = tuple(f"mean {layer}" for layer in CONVOLUTIONS)
 DIFFERENCE = tuple(f"difference {layer}" for layer in CONVOLUTIONS[:3])
 GRADIENT, OCCLUSION, VOXELS = "gradient x input", "occlusion", "voxel difference"
-#: The planted change, scored as if it were a map: what a perfect one would reach.
+#: The planted change, scored as if it were a map; its distance can be beaten.
 PERFECT = "planted change itself"
 #: All kinds of map, in the order of figures and tables.
 KINDS = (*MEAN, *DIFFERENCE, GRADIENT, OCCLUSION, VOXELS, PERFECT)
@@ -667,7 +667,8 @@ def scores(
 ) -> pd.DataFrame:
     """Return the scores of every kind of map: trained network, random network, no network.
 
-    The last row scores the planted change itself, the most that a map can reach.
+    The last row scores the planted change itself, the highest enrichment and Dice that a map
+    can reach.
 
     Parameters
     ----------

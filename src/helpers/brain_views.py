@@ -249,7 +249,10 @@ def long_run(folder: str | Path) -> tuple[pd.DataFrame, str]:
     table = brain_maps.over_seeds(
         stored.assign(effect=stored["effect_d"].map(sizes)), by=["effect"]
     )
-    return table[columns], f"{table['seeds'].max()} seeds, make doses"
+    moved = " and ".join(doses.changed(stored))
+    fits = f"made with another {moved}" if moved else "still of this phantom and network"
+    seeds = f"{table['seeds'].min()} seeds or more"
+    return table[columns], f"{seeds}, {stored['date'].max()}, make doses, {fits}"
 
 
 def found_clusters(

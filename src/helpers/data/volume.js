@@ -144,7 +144,7 @@
   }
 
   function draw() {
-    const p = inMm(at), t = data.atlas ? talairach(p) : p, space = data.atlas ? " mm Talairach" : " mm";
+    const p = inMm(at), t = data.atlas ? talairach(p) : p, space = data.atlas ? " mm Talairach at the cross" : " mm";
     ["sagittal", "coronal", "axial"].forEach((name, axis) => {
       drawView(name);
       const slider = find("slide-" + name), text = "xyz"[axis] + " " + shown(t[axis]) + space;

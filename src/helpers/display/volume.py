@@ -169,7 +169,8 @@ def _note(view: View) -> str:
         ""
         if view.scan is not None
         else f" No mean scan is shown: with fewer than {PEOPLE_FOR_A_MEAN} people it could show "
-        "one person's face."
+        "one person's face. The outline of the head and the first layers' maps are in it, and can "
+        "resemble a scan: remove faces first."
     )
     return (
         f"{scan} of {view.people} held-out people, {view.space.affine[0, 0]:.0f} mm voxels, seen "
