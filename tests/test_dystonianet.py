@@ -96,26 +96,6 @@ def test_a_set_without_controls_is_refused():
         dystonianet.train(subjects[patients], volumes[patients], seed=1, epochs=1, **SMALL)
 
 
-def test_feature_maps_have_the_scans_grid_and_run_from_0_to_1():
-    _, volumes = cohort(n=6)
-    model = dystonianet.build((16, 16, 16), filters=[4, 4, 8, 8], dense_units=4)
-    maps = dystonianet.feature_maps(model, volumes[:3])
-    assert list(maps) == list(dystonianet.CONVOLUTIONS)
-    for layer in maps.values():
-        assert layer.shape == (3, 16, 16, 16)
-        assert layer.min() >= 0 and layer.max() <= 1 + 1e-6
-    assert maps["conv1"][0].max() == pytest.approx(1, abs=1e-6)
-
-
-def test_feature_maps_show_where_a_scan_differs_from_nothing():
-    model = dystonianet.build((16, 16, 16), filters=[4, 4, 8, 8], dense_units=4)
-    scan = np.zeros((1, 16, 16, 16, 1), np.float32)
-    scan[0, 2:5, 10:13, 6:9] = 1
-    found = dystonianet.feature_maps(model, scan)["conv1"][0]
-    where = np.unravel_index(found.argmax(), found.shape)
-    assert all(lo - 1 <= w <= hi for w, lo, hi in zip(where, (2, 10, 6), (5, 13, 9), strict=True))
-
-
 def test_shallow_learners_find_a_plain_difference():
     subjects, volumes = cohort()
     found = shallow.baselines(subjects, volumes, names=COMPONENTS).predictions

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from helpers import brain, checkpoints, paths
 from helpers.brain_cache import Volumes
@@ -281,44 +280,6 @@ def predict(model: keras.Model, volumes: Scans) -> NDArray[np.float64]:
     return np.concatenate([np.empty(0), *parts])
 
 
-def feature_maps(
-    model: keras.Model, volumes: Scans, *, batch_size: int = 8
-) -> dict[str, NDArray[np.float32]]:
-    """Return how strongly each convolutional layer responds at each voxel of each scan.
-
-    The mean over the layer's channels of the absolute feature map (after ReLU, before pooling),
-    scaled to 0..1 per scan, spread to the scan's own grid by trilinear interpolation. The
-    poster's figures show "average normalized weight of the 3D feature maps"; how these were
-    computed is not published, so this reading is an assumption.
-
-    Parameters
-    ----------
-    model : keras.Model
-        From :func:`train`, or loaded from ``models/dystonianet.keras``.
-    volumes : ndarray of float32, shape (n, x, y, z, 1)
-        From :func:`helpers.brain.load`.
-    batch_size : int
-        Scans at a time.
-
-    Returns
-    -------
-    dict of str to ndarray of float32, shape (n, x, y, z)
-        By layer, ``conv1`` to ``conv4``. A layer that does not respond at all gives zeros.
-    """
-    outputs = [model.get_layer(name).output for name in CONVOLUTIONS]
-    network, shape = keras.Model(model.input, outputs), volumes.shape[1:4]
-    # Called and not predicted with: Keras would compile a function for each such network.
-    starts = range(0, len(volumes), batch_size)
-    responses = [
-        [np.abs(layer).mean(-1) for layer in network(volumes[i : i + batch_size], training=False)]
-        for i in starts
-    ]
-    return {
-        name: np.stack([_normalised(one, shape) for one in np.concatenate(layer)])
-        for name, layer in zip(CONVOLUTIONS, zip(*responses, strict=True), strict=True)
-    }
-
-
 def _part(subjects: pd.DataFrame, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of a set and their labels."""
     rows = np.flatnonzero(subjects["split"] == split)
@@ -378,12 +339,3 @@ def _history(progress: checkpoints.Progress, seed: int) -> pd.DataFrame:
         }
     )
     return table.assign(kept=table.index == progress.best_epoch)
-
-
-def _normalised(response: np.ndarray, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    span = np.ptp(response)
-    if span == 0:
-        return np.zeros(shape, np.float32)
-    factors = np.array(shape) / response.shape
-    scaled = (response - response.min()) / span
-    return ndimage.zoom(scaled, factors, order=1, mode="nearest", grid_mode=True)
