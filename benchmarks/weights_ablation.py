@@ -130,6 +130,7 @@ def write(name: str, rows: pd.DataFrame) -> None:
     """Write a table with when, with what phantom and with which settings it was made."""
     about = {
         "date": datetime.now(UTC).date().isoformat(),
+        "cores": timing.about()["cores"],
         "phantom_version": thigh.SPECIFICATION["version"],
         "settings": ablation.settings(),
     }
