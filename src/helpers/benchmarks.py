@@ -20,7 +20,7 @@ ABOUT = (
 SHOWN = (
     *("phantom_speed", "roi_speed", "roi_against_truth", "cohort_scale", "cohort_paper"),
     "bootstrap_speed",
-    *("brain_speed", "brain_memory", "brain_reading"),
+    *("brain_speed", "brain_memory", "brain_training", "brain_reading"),
     *("networks_extraction", "networks_cached", "networks_heads"),
     *("networks_memory", "networks_paper"),
 )
