@@ -97,7 +97,7 @@ def test_a_figure_is_stored_with_its_numbers_and_closed(run, shown):
     assert (run.folder / "figures/03_line.png").read_bytes().startswith(b"\x89PNG")
     assert (run.folder / "tables/03_line_figure.csv").exists()
     assert shown[0][1]["passport"]["label"] == "phantom"
-    assert plt.get_fignums() == []
+    assert not plt.fignum_exists(figure.number)
 
 
 def test_an_empty_table_says_so_because_a_page_cannot_show_it(run, shown):
