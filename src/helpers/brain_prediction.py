@@ -33,7 +33,7 @@ SCANS = [
 #: Files by which an earlier result is known.
 OWN_FILES = ("scans.csv", "READ_FIRST.md")
 #: How far a registered head's own middle may lie from the box's, mm along an axis. An assumption:
-#: forty registered heads of the phantom stay within 6 mm, and scalp adds a little. A scanner's own
+#: twenty registered heads of the phantom stay within 6 mm, and scalp adds a little. A scanner's own
 #: coordinates can agree by chance; then the head lies in the middle of the box all the same.
 REGISTERED_MM = 8.0
 NOT_REGISTERED = (
