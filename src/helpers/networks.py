@@ -181,7 +181,7 @@ def choose_weights(
         if file is not None:
             kind = kind.partition(":")[0]
             identity = f"{kind}:{_md5(file)}"
-            found = f"{kind} weights from {file.name}"
+            found = f"{kind} weights from {file.name}{_cut_short(file, kind)}"
             return Weights(kind, file, None, identity, _told(name, found, refused))
         refused.append(f"{kind.partition(':')[0]}: {why_not}")
     raise WeightsError(
@@ -251,7 +251,7 @@ def build(name: str, *, weights: Weights, input_pixels: int, **options: float) -
     finally:
         random.setstate(state)
     if weights.file is not None:
-        _load(model, weights.file, name)
+        _load(model, weights, name)
     model.trainable = False
     return model
 
@@ -315,6 +315,13 @@ def available() -> list[str]:
     True
     """
     return [n for n, v in vars(keras.applications).items() if isinstance(v, type(available))]
+
+
+def _cut_short(file: Path, kind: str) -> str:
+    about = pretext.note(file) if kind == "simulated" else {}
+    if not about or about["steps"] == about["steps_planned"]:
+        return ""
+    return f" ({about['steps']} of {about['steps_planned']} steps: the limit of time)"
 
 
 def _architecture(name: str) -> Architecture:
@@ -407,14 +414,17 @@ def _download(name: str, target: Path, seconds: int) -> str:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _load(model: keras.Model, file: Path, name: str) -> None:
+def _load(model: keras.Model, weights: Weights, name: str) -> None:
     try:
-        model.load_weights(file)
+        model.load_weights(weights.file)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
+        expected = "Expected: the file that Keras itself downloads, with '_notop' in its name."
+        if weights.kind == "simulated":
+            expected = "Delete it; the next make book makes it anew."
         raise WeightsError(
-            f"{file} does not hold the weights of {name} without its top layers ({reason}). "
-            "Expected: the file that Keras itself downloads, with '_notop' in its name."
+            f"{weights.file} does not hold the weights of {name} without its top layers "
+            f"({reason}). {expected}"
         ) from error
 
 

@@ -271,7 +271,7 @@ def _simulate_weights(profile: Profile) -> None:
 
     names = profile.backbones.networks
     made = {name: pretext.weights_file(kind, name, seed=profile.seed) for name in names}
-    missing = [name for name, file in made.items() if not file.is_file()]
+    missing = [name for name, file in made.items() if pretext.wants_time(file, seconds)]
     if not missing:
         return
     from helpers import networks, pretraining
@@ -291,13 +291,15 @@ def _download_weights(profile: Profile) -> None:
         return
     from helpers import networks
 
+    kinds = profile.backbones.weights
+    before = {kind.partition(":")[0] for kind in kinds[: kinds.index("imagenet")]}
     for name in wanted:
         chosen = networks.choose_weights(
             profile.backbones.weights, name, download_seconds=seconds, seed=profile.seed
         )
         say(f"      weights  {chosen.message}")
-        if chosen.kind != "imagenet":  # no network, or another kind is preferred
-            return
+        if chosen.kind not in before and chosen.kind != "imagenet":
+            return  # one download failed: the others would too
 
 
 def make_cohort(profile: Profile, part: str) -> None:

@@ -303,6 +303,45 @@ def weights_file(kind: str, name: str, *, seed: int) -> Path:
     return cache() / f"{name}-{fingerprint(kind, name, seed=seed)[:16]}.weights.h5"
 
 
+def note(file: Path) -> dict:
+    """Return what is known of how simulated weights were made.
+
+    Parameters
+    ----------
+    file : Path
+        From :func:`weights_file`.
+
+    Returns
+    -------
+    dict
+        steps, steps_planned, seconds_allowed and more, see ``helpers.pretraining.make``; empty
+        where there are none.
+    """
+    written = file.with_name(file.name.removesuffix(".weights.h5") + ".json")
+    return json.loads(written.read_text()) if file.is_file() and written.is_file() else {}
+
+
+def wants_time(file: Path, seconds: float) -> bool:
+    """Return whether weights are to be made, or to be learnt further, within a limit of time.
+
+    Parameters
+    ----------
+    file : Path
+        From :func:`weights_file`.
+    seconds : float
+        Limit of time for all networks together.
+
+    Returns
+    -------
+    bool
+        True where there are none, or where a lower limit stopped them.
+    """
+    about = note(file)
+    return not about or (
+        about["steps"] < about["steps_planned"] and about["seconds_allowed"] < seconds
+    )
+
+
 def fingerprint(kind: str, name: str, *, seed: int) -> str:
     """Return a checksum of everything the simulated weights of a network depend on.
 

@@ -11,8 +11,9 @@ all time allowed. Two networks learn side by side, each on one thread, so that r
 depend on the number of cores.
 
 What counts are steps of the optimiser, so that two runs on one machine give the same weights. A
-limit of time is a safety stop: where it is hit, the weights of that step are kept and the note
-beside them says so. A killed run goes on at its last checkpoint, with the same result.
+limit of time is a safety stop: where it is hit, the weights of that step are used, the note beside
+them says so, and a call with a higher limit goes on from there. A killed run goes on at its last
+checkpoint. Either way the result is that of a run which nothing stopped.
 """
 
 import json
@@ -39,7 +40,7 @@ from helpers.phantom import fat, texture
 #: Beginning of the key of a step's random stream; no person has so high a number.
 STEP_KEY = (pretext.SPAWN_KEY, 2**32 - 1)
 #: Steps between two checkpoints, which is what a kill can cost.
-CHECKPOINT_STEPS = 50
+CHECKPOINT_STEPS = 10
 #: Looks at legs that are not learnt from, after the first step, and how many legs then.
 LOOKS, LOOKED_AT = 7, 64
 #: Decay of Adam's means of gradients and of their squares.
@@ -74,34 +75,47 @@ def make_all(
         Of the simulated people, the initial weights and the order of legs.
     seconds : float
         Limit of time for all of them together, simulating included; what is left after that is
-        shared equally among the networks that have to be trained, two at a time.
+        shared equally among the networks that have to be trained, two at a time. Networks that
+        an earlier, lower limit stopped go on.
     say : callable
         Takes one line of progress.
 
     Returns
     -------
     dict of str to Path
+        Of those that there are: none of a network for which no time was left.
     """
     files = {name: pretext.weights_file(kind, name, seed=seed) for name in names}
     wanted = [name for name in LONGEST_FIRST if name in names]
     wanted += [name for name in names if name not in wanted]
-    wanted = [name for name in wanted if not files[name].is_file()]
+    wanted = [name for name in wanted if pretext.wants_time(files[name], seconds)]
     start, recipe = time.monotonic(), pretext.RECIPES[kind]
     for pixels in sorted({pretext.of(recipe.pixels, name) for name in wanted}):
         pretext.legs(recipe, seed=seed, pixels=pixels, say=say)
-    if wanted:
-        left = seconds - (time.monotonic() - start)
+    left = seconds - (time.monotonic() - start)
+    if wanted and left <= 0:
+        say(
+            f"      pretext  simulating took all {seconds:.0f} s allowed: no weights for "
+            f"{', '.join(wanted)}. The legs are kept; go on with: make book"
+        )
+    elif wanted:
         share = left * min(PROCESSES, len(wanted)) / len(wanted)
-        task = partial(make, kind, seed=seed, seconds=share, say=_silent)
+        task = partial(make, kind, seed=seed, seconds=share, allowed=seconds, say=_silent)
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(PROCESSES, mp_context=spawn, initializer=_one_thread) as pool:
             for file in pool.map(task, wanted):
                 say(f"      pretext  {told(file)}")
-    return files
+    return {name: file for name, file in files.items() if file.is_file()}
 
 
 def make(
-    kind: str, name: str, *, seed: int, seconds: float, say: Callable[[str], None] = print
+    kind: str,
+    name: str,
+    *,
+    seed: int,
+    seconds: float,
+    allowed: float | None = None,
+    say: Callable[[str], None] = print,
 ) -> Path:
     """Train one network on simulated legs and keep its weights.
 
@@ -112,7 +126,10 @@ def make(
     name : str
         Network.
     seconds : float
-        Limit of time for this one; at least one step is made.
+        Limit of time for this one, earlier runs included; at least one step is made.
+    allowed : float, optional
+        The limit of which this is a share, kept in the note so that only a higher one goes on;
+        ``seconds`` when left out.
 
     Returns
     -------
@@ -136,23 +153,27 @@ def make(
     checkpoint = file.with_name(f"{_stem(file)}.checkpoint.npz")
     learner = Learner(name, recipe, seed=seed)
     rows = learner.resume(checkpoint)
-    start, before = _clocks(), rows[-1] if rows else dict.fromkeys(_CLOCKS, 0.0)
+    before = [rows[-1][k] if rows else 0.0 for k in _CLOCKS]
+    start = [now - spent for now, spent in zip(_clocks(), before, strict=True)]
     looks = {1, steps, *np.linspace(0, steps, LOOKS).round().astype(int).tolist()}
     while learner.step < steps and (learner.step == 0 or _clocks()[0] - start[0] < seconds):
         loss = learner.learn(*_batch(learns, name, recipe, seed, learner.step))
-        stops = _clocks()[0] - start[0] >= seconds
+        stops = _clocks()[0] - start[0] >= seconds and learner.step < steps
         if learner.step in looks or stops:
             spent = (now - then for now, then in zip(_clocks(), start, strict=True))
-            clocks = {k: before[k] + v for k, v in zip(_CLOCKS, spent, strict=True)}
+            clocks = dict(zip(_CLOCKS, spent, strict=True))
             look = _look(learner.model, held, name)
             rows.append({"step": learner.step, **clocks, "loss": loss, **look})
-        if learner.step % CHECKPOINT_STEPS == 0 and learner.step < steps:
+        if stops or (learner.step % CHECKPOINT_STEPS == 0 and learner.step < steps):
             learner.keep(checkpoint, rows)
     network = learner.model.get_layer("network")
     calibrate(network, learns, name)
     about = {"network": name, "kind": kind, "seed": seed, "pixels": pixels, "batch": recipe.batch}
-    _write(network, file, rows, about | {"steps": learner.step, "steps_planned": steps})
-    checkpoint.unlink(missing_ok=True)
+    about |= {"steps": learner.step, "steps_planned": steps}
+    about |= {"seconds_allowed": seconds if allowed is None else allowed}
+    _write(network, file, rows, about)
+    if learner.step == steps:
+        checkpoint.unlink(missing_ok=True)
     say(f"      pretext  {told(file)}")
     return file
 
@@ -376,7 +397,7 @@ def told(file: Path) -> str:
     -------
     str
     """
-    about = json.loads(_beside(file, ".json").read_text())
+    about = pretext.note(file)
     stop = "" if about["steps"] == about["steps_planned"] else ", stopped by the limit of time"
     return (
         f"{about['network']}: {about['steps']} of {about['steps_planned']} steps in "
