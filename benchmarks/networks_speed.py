@@ -26,7 +26,7 @@ from cohort_scale import watched
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from helpers import features, networks, parameters, roi, training
+from helpers import features, layers, networks, parameters, roi, training
 from helpers.networks import keras
 from helpers.phantom import thigh
 
@@ -443,7 +443,7 @@ def book_epochs(parts: list[tuple], *, seeds: int, epochs: int) -> Callable[[], 
 
     def task() -> None:
         for _, logits in islice(states, epochs):
-            training.loss(logits[:, :n], label[0]), training.loss(logits[:, n:], label[1])
+            layers.loss(logits[:, :n], label[0]), layers.loss(logits[:, n:], label[1])
 
     return task
 
@@ -460,7 +460,7 @@ def numpy_epochs(parts: list[tuple], *, epochs: int) -> None:
             residual = (expit(batch @ kernel + bias) - y[own]) * np.float32(1e-4 / len(own))
             kernel -= residual @ batch
             bias -= residual.sum()
-        training.loss(x @ kernel + bias, y), training.loss(z @ kernel + bias, labels)
+        layers.loss(x @ kernel + bias, y), layers.loss(z @ kernel + bias, labels)
 
 
 def memory(sizes: tuple[int, ...] = (256, 512)) -> None:

@@ -76,9 +76,11 @@ def sources(
     for shown, name, kind, weights, options in candidates(names, seed=seed, longer=longer):
         about = dict(pixels=pixels, **options)
         mark = features.fingerprint(name, weights, rows, folder, input_pixels=pixels)
-        for added, on in (("", None), *([(", calibrated", legs)] if kind == "random" else [])):
+        controls = [(", calibrated", legs)] if kind == ablation.RANDOM else []
+        for added, on in (("", None), *controls):
             label = f"{shown}, {kind}{added}"
-            key = hashlib.sha256(f"{mark}{options}{added}".encode()).hexdigest()[:16]
+            made_from = [mark, options, added, on is not None and _control()]
+            key = hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]
             file = folder / "ablation" / f"{name}-{key}.npy"
             if file.is_file():
                 yield label, np.load(file, allow_pickle=False)
@@ -91,12 +93,20 @@ def sources(
                 yield label, values
 
 
+def _control() -> tuple:
+    """Return what the calibrated control depends on beyond its network."""
+    return pretext.code_of_data(), pretraining.CALIBRATION, ablation.CALIBRATION_PEOPLE
+
+
 def candidates(names: list[str], *, seed: int, longer: str) -> Iterator[tuple]:
     """Yield name shown, Keras name, kind, weights and options."""
     for name in names:
         for kind, weights in ablation.weights_here(
             ["imagenet", "simulated"], name, seed=seed
         ).items():
+            yield name, name, kind, weights, {}
+        for number, kind in enumerate(ablation.REDRAWN, start=1):
+            weights = networks.choose_weights(["random"], name, seed=seed + number)
             yield name, name, kind, weights, {}
     if longer:
         weights = networks.choose_weights(["simulated:long"], longer, seed=seed)

@@ -251,6 +251,39 @@ def test_the_limit_of_time_stops_and_is_told(small):
     assert "stopped by the limit" in pretraining.told(file)
 
 
+def test_more_time_goes_on_where_the_limit_stopped(small, monkeypatch, tmp_path):
+    """One step, then the rest: as if nothing had stopped it; the same limit changes nothing."""
+    whole = weights_of(pretraining.make(KIND, NAME, seed=1, seconds=60, say=lambda _: None))
+    monkeypatch.setenv("PAPER_CACHE", str(tmp_path / "stopped"))
+    file = pretraining.make(KIND, NAME, seed=1, seconds=0, say=lambda _: None)
+    assert pretext.note(file)["steps"] == 1
+    assert (
+        "1 of 4 steps: the limit of time" in networks.choose_weights([KIND], NAME, seed=1).message
+    )
+    assert not np.array_equal(weights_of(file), whole)
+    assert not pretext.wants_time(file, 0) and pretext.wants_time(file, 60)
+    pretraining.make(KIND, NAME, seed=1, seconds=60, say=lambda _: None)
+    assert np.array_equal(weights_of(file), whole)
+    assert not pretext.wants_time(file, 10**6)
+    assert "limit" not in networks.choose_weights([KIND], NAME, seed=1).message
+
+
+def test_no_time_left_after_simulating_makes_no_weights(small):
+    lines = []
+    made = pretraining.make_all(KIND, [NAME, "VGG19"], seed=1, seconds=0, say=lines.append)
+    assert made == {} and "no weights for VGG19, DenseNet121" in lines[0]
+    assert not pretext.weights_file(KIND, NAME, seed=1).exists()
+
+
+def test_a_broken_file_of_simulated_weights_is_told(small):
+    file = pretext.weights_file(KIND, NAME, seed=1)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no weights")
+    chosen = networks.choose_weights([KIND], NAME, seed=1)
+    with pytest.raises(networks.WeightsError, match="Delete it; the next make book"):
+        networks._load(keras.Sequential([keras.Input((4,))]), chosen, NAME)
+
+
 def test_the_curve_is_kept(small):
     pretraining.make(KIND, NAME, seed=1, seconds=60, say=lambda _: None)
     found = pretraining.curve(KIND, [NAME, "VGG19"], seed=1)
@@ -292,7 +325,7 @@ def test_the_fingerprint_follows_recipe_seed_and_network(monkeypatch):
     assert first != pretext.fingerprint(KIND, NAME, seed=2)
     assert first != pretext.fingerprint(KIND, "VGG19", seed=1)
     assert first != pretext.fingerprint("simulated", NAME, seed=1)
-    monkeypatch.setattr(pretext, "_code_of_data", lambda: "other code")
+    monkeypatch.setattr(pretext, "code_of_data", lambda: "other code")
     assert first != pretext.fingerprint(KIND, NAME, seed=1)
 
 
@@ -351,7 +384,11 @@ def labelled():
 def test_the_ablation_pairs_divisions_with_random_weights(labelled):
     found, table, part = labelled
     areas = ablation.table(found, table, part, seed=0).set_index("weights")
-    assert set(areas.index) == {"simulated", "random", "random, calibrated"}
+    assert set(areas.index) == {"simulated", "random", "random, calibrated", "none"}
+    assert areas.loc["none", "network"] == splits.CHANCE and areas.loc["none", "mean"] < 0.75
+    limits = areas.loc["random", ["pooled_low", "pooled", "pooled_high"]]
+    assert limits.is_monotonic_increasing and areas.loc["simulated", "pooled"] > 0.9
+    assert np.isnan(areas.loc["none", "pooled"]), "shuffled diagnoses are not the people's"
     assert areas.loc["simulated", "mean"] > 0.9 > areas.loc["random", "mean"]
     assert areas.loc["simulated", "gain_low"] > 0
     assert areas.loc[["random", "random, calibrated"], "gain"].abs().max() == 0
@@ -376,7 +413,9 @@ def test_a_long_run_is_shown_for_both_sets_of_people(labelled):
     assert shown.loc[("VGG19", "random"), "Difference to random"] == ""
     assert shown.loc[("Age and sex", "none"), "Difference to random"] == ""
     assert shown.loc[("VGG19", "simulated"), "Difference to random"].startswith("+0.")
-    assert (shown["Training and validation people"] == shown["All people"]).all()
+    pooled = areas.set_index(["network", "weights"]).loc[("VGG19", "random"), "pooled"]
+    assert shown.loc[("VGG19", "random"), "All people"].startswith(f"{pooled:.2f} (")
+    assert shown.loc[(splits.CHANCE, "none"), "All people"] == ""
 
 
 def test_the_committed_long_run_says_what_it_was_made_with():

@@ -168,7 +168,9 @@ def test_matching_takes_away_what_age_and_sex_give(cohort):
     assert list(found.index) == ["VGG19", splits.AGE_AND_SEX], "chance has no people of its own"
     assert (found["people"] == 2 * len(own)).all() and len(own) > 5
     age = found.loc[splits.AGE_AND_SEX]
-    assert age["everyone"] > 0.8 and age["low"] < 0.5 < age["high"]
+    everyone = splits.pooled(scores, table, part).set_index("model")
+    assert list(everyone.index) == list(found.index) and (everyone["people"] == len(cases)).all()
+    assert everyone.loc[splits.AGE_AND_SEX, "low"] > 0.7 and age["low"] < 0.5 < age["high"]
     assert found["area"]["VGG19"] > 0.8
     assert np.allclose(found["width"], found["high"] - found["low"])
 

@@ -21,6 +21,8 @@ from helpers.phantom import thigh
 
 #: The people among whom areas are taken: by the first one may choose, the second are reported.
 CHOOSING, EVERYONE = "training and validation", "all"
+#: Random weights with which the others are compared, and further draws of them.
+RANDOM, REDRAWN = "random", ("random, second draw", "random, third draw")
 #: Simulated people on whose legs the control is calibrated.
 CALIBRATION_PEOPLE = 24
 
@@ -110,7 +112,8 @@ def table(
     ----------
     found : dict of str to ndarray
         By ``"<network>, <kind>"``, (images, channels); "random" for each network. Any other
-        name is a row of its own that is compared with nothing.
+        name is a row of its own that is compared with nothing. The first one also gives the
+        row of chance.
     labelled : DataFrame
         From :func:`helpers.training.labelled`, rows as the features'.
     part : ndarray of int, (repeats, images)
@@ -122,25 +125,28 @@ def table(
     -------
     DataFrame
         network, weights, mean, low, high (area of people over the divisions and its middle
-        95 %, a spread and no confidence interval), divisions, and gain, gain_low, gain_high: the
-        paired difference to the same network's random weights over the same divisions.
+        95 %, a spread and no confidence interval), divisions; gain, gain_low, gain_high: the
+        paired difference to the same network's random weights over the same divisions; and
+        pooled, pooled_low, pooled_high: from :func:`helpers.splits.pooled`, NaN for chance.
     """
     scores = splits.score(found, labelled, part, seed=seed)
-    scores.pop(splits.CHANCE, None)
     areas = splits.areas_by_division(scores, labelled, part)
     wide = areas.pivot(index=["repeat", "part"], columns="model", values="case")
     spread = splits.spread(areas)
+    pooled_areas = splits.pooled(scores, labelled, part).set_index("model")[["area", "low", "high"]]
     rows = []
     for row in spread[spread["unit"] == "case"].itertuples():
         name, _, kind = row.model.partition(", ")
-        known = f"{name}, random" in wide
+        known = f"{name}, {RANDOM}" in wide
         name, kind = (name, kind) if known else (row.model, "none")
-        gain = (wide[row.model] - wide[f"{name}, random" if known else row.model]).dropna()
+        gain = (wide[row.model] - wide[f"{name}, {RANDOM}" if known else row.model]).dropna()
         limits = np.percentile(gain, [2.5, 97.5]) if len(gain) else (np.nan, np.nan)
         own = (row.mean, row.low, row.high, row.divisions)
-        rows.append((name, kind, *own, gain.mean(), *limits))
+        over_all = pooled_areas.reindex([row.model]).iloc[0]
+        rows.append((name, kind, *own, gain.mean(), *limits, *over_all))
     columns = ["network", "weights", "mean", "low", "high", "divisions"]
-    return pd.DataFrame(rows, columns=[*columns, "gain", "gain_low", "gain_high"])
+    columns += ["gain", "gain_low", "gain_high", "pooled", "pooled_low", "pooled_high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def long_run(name: str = "weights_ablation") -> pd.DataFrame:
@@ -215,25 +221,28 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Network, Weights, Training and validation people, Difference to random (among these),
-        All people.
+        Network, Weights, Training and validation people (mean and middle 95 % of the divisions),
+        Difference to random (among these), All people (pooled predictions, DeLong).
 
     Examples
     --------
     >>> row = {"network": "VGG19", "weights": "simulated", "mean": 0.8, "low": 0.7, "high": 0.9,
-    ...        "gain": 0.05, "gain_low": -0.01, "gain_high": 0.1}
+    ...        "gain": 0.05, "gain_low": -0.01, "gain_high": 0.1,
+    ...        "pooled": 0.82, "pooled_low": 0.75, "pooled_high": 0.88}
     >>> both = [row | {"people": people} for people in (CHOOSING, EVERYONE)]
     >>> readable(pd.DataFrame(both)).iloc[0].tolist()
-    ['VGG19', 'simulated', '0.80 (0.70 to 0.90)', '+0.05 (-0.01 to +0.10)', '0.80 (0.70 to 0.90)']
+    ['VGG19', 'simulated', '0.80 (0.70 to 0.90)', '+0.05 (-0.01 to +0.10)', '0.82 (0.75 to 0.88)']
     """
     columns = ["Network", "Weights", "Training and validation people", "Difference to random"]
     everyone = rows[rows["people"] == EVERYONE].set_index(["network", "weights"])
     shown = []
     for row in rows[rows["people"] == CHOOSING].itertuples():
         gain = f"{row.gain:+.2f} ({row.gain_low:+.2f} to {row.gain_high:+.2f})"
-        gain = "" if row.weights in ("random", "none") else gain
-        other = everyone.loc[(row.network, row.weights)]
-        shown.append((row.network, row.weights, _area(row), gain, _area(other)))
+        gain = "" if row.weights in (RANDOM, "none") else gain
+        other = everyone.loc[(row.network, row.weights), ["pooled", "pooled_low", "pooled_high"]]
+        over_all = "" if other.isna().any() else _area(*other)
+        area = _area(row.mean, row.low, row.high)
+        shown.append((row.network, row.weights, area, gain, over_all))
     return pd.DataFrame(shown, columns=[*columns, "All people"])
 
 
@@ -265,6 +274,5 @@ def verdict(rows: pd.DataFrame) -> str:
     )
 
 
-def _area(row) -> str:
-    mean = row["mean"] if isinstance(row, pd.Series) else row.mean
-    return f"{mean:.2f} ({row.low:.2f} to {row.high:.2f})"
+def _area(estimate: float, low: float, high: float) -> str:
+    return f"{estimate:.2f} ({low:.2f} to {high:.2f})"

@@ -250,7 +250,7 @@ def legs(
         In the order of the people, however many processes there were.
     """
     # Not of the number of slices: a longer recipe goes on where a shorter one ended.
-    mark = _digest([recipe.matrix, pixels, seed, _code_of_data()])
+    mark = _digest([recipe.matrix, pixels, seed, code_of_data()])
     folder = cache() / f"legs-{pixels}-{mark[:12]}"
     starts = range(0, recipe.slices, SLICES_PER_SHARD)
     parts = [range(at, min(at + SLICES_PER_SHARD, recipe.slices)) for at in starts]
@@ -359,7 +359,7 @@ def fingerprint(kind: str, name: str, *, seed: int) -> str:
     kept = asdict(RECIPES[kind])
     for key in ("pixels", "steps", "learning_rate"):
         kept[key] = of(kept[key], name)
-    return _digest([kept, name, seed, code, _code_of_data(), version("keras")])
+    return _digest([kept, name, seed, code, code_of_data(), version("keras")])
 
 
 def of(values: dict, name: str):
@@ -442,7 +442,14 @@ def _code() -> Iterator[Path]:
         yield paths.package_data(name)
 
 
-def _code_of_data() -> str:
+def code_of_data() -> str:
+    """Return a checksum of all code and tables that simulated legs depend on.
+
+    Returns
+    -------
+    str
+        SHA-256, hexadecimal.
+    """
     return hashlib.sha256(b"".join(file.read_bytes() for file in _code())).hexdigest()
 
 

@@ -345,14 +345,52 @@ def pairs(cases: pd.DataFrame, *, years: float = MATCH_YEARS) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["case", "control", "years"])
 
 
+def pooled(scores: dict[str, Scored], table: pd.DataFrame, part: NDArray) -> pd.DataFrame:
+    """Return each source's area over all people, predictions of all divisions pooled.
+
+    Each person's probability is the mean over the repeats, in each of which a model tested them
+    that had never seen them. Training sets overlap, which DeLong's interval does not know.
+
+    Parameters
+    ----------
+    scores : dict of str to Scored
+        From :func:`score`; :data:`CHANCE` is left out, as its diagnoses are not the people's.
+    table : DataFrame
+        From :func:`helpers.training.labelled`.
+    part : ndarray of int, (repeats, images)
+        From :func:`deal`.
+
+    Returns
+    -------
+    DataFrame
+        model, area, low, high (DeLong, logit scale, by person), people.
+    """
+    rows = []
+    for name, people in _out_of_fold(scores, table, part):
+        found = delong.interval(people["label"], people["probability"])
+        rows.append((name, *found[:3], len(people)))
+    return pd.DataFrame(rows, columns=["model", "area", "low", "high", "people"])
+
+
+def _out_of_fold(
+    scores: dict[str, Scored], table: pd.DataFrame, part: NDArray
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    for name, scored in scores.items():
+        if name != CHANCE:
+            probability = _probability(chosen(scored, part)[1]).mean(axis=0)
+            yield (
+                name,
+                _by_case(table["case_id"].to_numpy(), table["label"].to_numpy(), probability),
+            )
+
+
 def matched(
     scores: dict[str, Scored], table: pd.DataFrame, part: NDArray, cases: pd.DataFrame
 ) -> pd.DataFrame:
     """Return each source's area among people of the same sex and age.
 
-    The predictions of all divisions are pooled: each person's probability is the mean over the
-    repeats in which they were tested, from models that had never seen them. One test set alone
-    has too few pairs.
+    The predictions of all divisions are pooled as in :func:`pooled`: one test set alone has too
+    few pairs.
 
     Parameters
     ----------
@@ -368,26 +406,21 @@ def matched(
     Returns
     -------
     DataFrame
-        model, everyone (area over all people), area, low, high (DeLong, logit scale, by person),
-        people (in the pairs), width, reason.
+        model, area, low, high (DeLong, logit scale, by person), people (in the pairs), width,
+        reason.
     """
     found = pairs(cases[cases["case_id"].isin(table["case_id"])])
     members = [*found["case"], *found["control"]]
     rows = []
-    for name, scored in scores.items():
-        if name == CHANCE:
-            continue
-        probability = _probability(chosen(scored, part)[1]).mean(axis=0)
-        people = _by_case(table["case_id"].to_numpy(), table["label"].to_numpy(), probability)
+    for name, people in _out_of_fold(scores, table, part):
         own = people.loc[members]
-        about = delong.interval(people["label"], people["probability"]).estimate
         if len(found) < 2:
-            rows.append((name, about, *[np.nan] * 3, len(own), np.nan, "fewer than two pairs"))
+            rows.append((name, *[np.nan] * 3, len(own), np.nan, "fewer than two pairs"))
             continue
         area = delong.interval(own["label"], own["probability"])
         width = area.high - area.low
-        rows.append((name, about, *area[:3], len(own), width, ""))
-    columns = ["model", "everyone", "area", "low", "high", "people", "width", "reason"]
+        rows.append((name, *area[:3], len(own), width, ""))
+    columns = ["model", "area", "low", "high", "people", "width", "reason"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -11,6 +11,8 @@ _KINDS = {
     "simulated": ("#D55E00", "o"),
     "simulated, five times longer": ("#E69F00", "v"),
     "random": ("#666666", "D"),
+    "random, second draw": ("#666666", "d"),
+    "random, third draw": ("#666666", "d"),
     "random, calibrated": ("#999999", "^"),
 }
 _LINES = {"VGG19": "--", "DenseNet201": "-.", "DenseNet121": (0, (5, 1)), "InceptionV3": ":"}
