@@ -5,25 +5,79 @@ import pandas as pd
 import pytest
 
 from helpers import explanation, networks, training
+from helpers.networks import keras
+
+
+def assembled(kernel, *hidden):
+    weights = networks.choose_weights(["random"], "VGG19", seed=1)
+    network = networks.build("VGG19", weights=weights, input_pixels=64)
+    empty = pd.DataFrame()
+    heads = training.Heads((6,), kernel, np.array([0.3]), empty, empty, hidden)
+    return training.assemble(network, heads, seed=6)
 
 
 @pytest.fixture(scope="module")
 def classifier():
-    weights = networks.choose_weights(["random"], "VGG19", seed=1)
-    network = networks.build("VGG19", weights=weights, input_pixels=64)
-    kernel = np.random.default_rng(2).normal(size=(1, 512))
-    empty = pd.DataFrame()
-    heads = training.Heads((6,), kernel, np.array([0.3]), empty, empty)
-    return training.assemble(network, heads, seed=6)
+    return assembled(np.random.default_rng(2).normal(size=(1, 512)))
+
+
+@pytest.fixture(scope="module")
+def deep():
+    rng = np.random.default_rng(4)
+    first = rng.normal(size=(1, 512, 7)), rng.normal(size=(1, 7))
+    second = rng.normal(size=(1, 7, 5)), rng.normal(size=(1, 5))
+    model = assembled(rng.normal(size=(1, 5)), first, second)
+    means = last_maps(model, legs(4)).mean(axis=(1, 2))
+    # Some units are active for one image and not for another, as after a training.
+    kernel = first[0][0] / (means @ first[0][0]).std(axis=0)
+    model.get_layer("hidden_0").set_weights([kernel, -(means @ kernel).mean(axis=0)])
+    return model
+
+
+def last_maps(model, images):
+    pooling = model.get_layer(training.POOLING)
+    return keras.Model(model.input, pooling.input).predict(images, verbose=0).astype(float)
+
+
+def legs(count):
+    return np.random.default_rng(3).normal(size=(count, 64, 64, 3)).astype("float32") * 50
 
 
 def test_the_maps_mean_is_the_logit_without_the_bias(classifier):
-    images = np.random.default_rng(3).normal(size=(4, 64, 64, 3)).astype("float32") * 50
+    images = legs(4)
     maps, logits = explanation.class_activation(classifier, images)
     probability = classifier.predict(images, verbose=0)[:, 0]
     assert maps.shape == (4, 2, 2)
     assert np.allclose(maps.mean(axis=(1, 2)), logits - 0.3)
     assert np.allclose(1 / (1 + np.exp(-logits)), probability, atol=1e-5)
+    assert explanation.kind_of_map(classifier) == "class activation maps"
+
+
+def test_behind_hidden_layers_a_map_still_adds_up_to_its_logit(deep):
+    images = legs(4)
+    _, logits = explanation.class_activation(deep, images)
+    probability = deep.predict(images, verbose=0)[:, 0]
+    assert np.ptp(probability) > 0.01, "the images differ"
+    assert np.allclose(1 / (1 + np.exp(-logits)), probability, atol=1e-5)
+    assert explanation.kind_of_map(deep) == "gradient-weighted class activation maps"
+
+
+def test_behind_hidden_layers_a_channel_weighs_what_the_logit_gains_by_it(deep):
+    last_map = last_maps(deep, legs(2))
+    means = last_map.mean(axis=(1, 2))
+    layers = [layer.get_weights() for layer in deep.layers[-3:]]
+
+    def logit(of):
+        for kernel, bias in layers[:2]:
+            of = np.maximum(of @ kernel + bias, 0)
+        return (of @ layers[2][0] + layers[2][1])[:, 0]
+
+    step = 1e-5 * np.abs(means).max() * np.eye(512)
+    gains = [(logit(own + step) - logit(own - step)) / (2 * step[0, 0]) for own in means]
+    assert not np.allclose(*gains), "each image has weights of its own"
+    maps, _ = explanation.class_activation(deep, legs(2))
+    expected = [own @ gain for own, gain in zip(last_map, gains, strict=True)]
+    assert np.allclose(maps, expected, rtol=1e-4, atol=1e-6 * np.abs(maps).max())
 
 
 def test_a_map_of_a_wide_box_leaves_out_the_padding():
@@ -77,17 +131,17 @@ def test_a_map_in_one_tissue_is_found_there_and_the_sign_follows_the_call(tmp_pa
         about | {"case_id": str(case), "call": call, "activation": sign * in_femur}
         for case, (call, sign) in enumerate([(1, 1), (1, 1), (0, -1), (0, 1)])
     ]
-    legs = explanation.tissue_table(explained, tmp_path, explanation.tissue_names())
-    found = explanation.enrichment(legs, seed=0).set_index(["group", "tissue"])["estimate"]
+    rows = explanation.tissue_table(explained, tmp_path, explanation.tissue_names())
+    found = explanation.enrichment(rows, seed=0).set_index(["group", "tissue"])["estimate"]
     assert found["called dystrophinopathy"].to_dict() == {"outside the leg": 0, "femur": 2}
     assert found["called another disease"].to_dict() == {"outside the leg": 0, "femur": 2}
-    shown = explanation.readable(explanation.enrichment(legs, seed=0))
+    shown = explanation.readable(explanation.enrichment(rows, seed=0))
     assert list(shown) == ["Tissue", *explanation.CALLS]
 
 
 def test_without_label_maps_the_ratios_are_undefined(tmp_path):
     item = {"slice_id": "s", "box": (0, 0, 2, 2), "call": 1, "activation": np.ones((2, 2))}
-    legs = explanation.tissue_table([item], tmp_path, {})
-    table = explanation.enrichment(legs, seed=0)
+    rows = explanation.tissue_table([item], tmp_path, {})
+    table = explanation.enrichment(rows, seed=0)
     assert table.empty and explanation.readable(table).empty
     assert all(np.isnan(r.estimate) for r in explanation.ratios(table, "femur").values())

@@ -7,6 +7,9 @@ References
 ----------
 Zhou B, Khosla A, Lapedriza A, Oliva A, Torralba A. Learning deep features for discriminative
 localization. CVPR 2016:2921-2929.
+
+Selvaraju RR, Cogswell M, Das A, et al. Grad-CAM: visual explanations from deep networks via
+gradient-based localization. ICCV 2017:618-626.
 """
 
 from pathlib import Path
@@ -34,6 +37,11 @@ CALLS = ("called dystrophinopathy", "called another disease")
 def class_activation(model: keras.Model, images: NDArray) -> tuple[NDArray, NDArray]:
     """Return the class activation maps of preprocessed images, and the logits.
 
+    With hidden layers in the head the channels have no weights of their own. But the logit is
+    linear in the channels' means as long as no hidden unit switches, so around each image they
+    have: the logit's gradient. Such a map is Grad-CAM without its rectification; it adds up to
+    the logit like the other one, but says nothing beyond the image it was made for.
+
     Parameters
     ----------
     model : keras.Model
@@ -46,15 +54,54 @@ def class_activation(model: keras.Model, images: NDArray) -> tuple[NDArray, NDAr
     maps : ndarray, (n, map rows, map columns)
         Contribution of each place to the logit.
     logits : ndarray, (n,)
-        The maps' means plus the bias.
+        The maps' means plus what the biases add.
     """
     pooling = model.get_layer(training.POOLING)
-    last_map = keras.Model(model.input, pooling.input).predict(images, verbose=0)
-    kernel, bias = model.get_layer(training.HEAD).get_weights()
-    if len(kernel) != last_map.shape[-1]:
-        raise ValueError("A class activation map needs a head without hidden layers.")
-    maps = last_map.astype(float) @ kernel[:, 0].astype(float)
-    return maps, maps.mean(axis=(1, 2)) + bias[0]
+    last_map = keras.Model(model.input, pooling.input).predict(images, verbose=0).astype(float)
+    weights, bias = _weights_around(model, last_map.mean(axis=(1, 2)))
+    flat = last_map.reshape(len(last_map), -1, last_map.shape[-1])
+    maps = (flat @ weights[..., None]).reshape(last_map.shape[:3])
+    return maps, maps.mean(axis=(1, 2)) + bias
+
+
+def kind_of_map(model: keras.Model) -> str:
+    """Return which maps :func:`class_activation` makes of a classifier.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As there.
+
+    Returns
+    -------
+    str
+        ``"class activation maps"``, or ``"gradient-weighted class activation maps"`` where the
+        head has hidden layers.
+    """
+    deep = len(_head(model)) > 1
+    return "gradient-weighted class activation maps" if deep else "class activation maps"
+
+
+def _head(model: keras.Model) -> list[tuple[NDArray, NDArray]]:
+    """Return kernel and bias of each layer behind the pooling."""
+    last = model.layers.index(model.get_layer(training.POOLING))
+    return [tuple(w.astype(float) for w in k.get_weights()) for k in model.layers[last + 1 :]]
+
+
+def _weights_around(model: keras.Model, means: NDArray) -> tuple[NDArray, NDArray]:
+    """Return weights (n, channels) and rest (n,): around each image its logit's linear function."""
+    *hidden, (kernel, bias) = _head(model)
+    active, flow = [], means
+    for own, shift in hidden:
+        flow = flow @ own + shift
+        active.append(flow > 0)
+        flow = np.maximum(flow, 0)
+    weights = np.broadcast_to(kernel[:, 0], flow.shape)
+    rest = np.full(len(means), bias[0])
+    for (own, shift), lit in zip(reversed(hidden), reversed(active), strict=True):
+        rest = rest + (weights * lit) @ shift
+        weights = (weights * lit) @ own.T
+    return weights, rest
 
 
 def on_box(
