@@ -8,6 +8,7 @@ all people are reported beside them.
 
 import argparse
 import hashlib
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,8 +47,7 @@ def main() -> None:
     asked = parser.parse_args()
     profile, folder = parameters.load(asked.profile), paths.results(asked.profile)
     names, seed = profile.backbones.networks, profile.seed
-    if asked.seconds:
-        pretraining.make_all("simulated", names, seed=seed, seconds=asked.seconds)
+    together = learn(names, seed=seed, seconds=asked.seconds) if asked.seconds else np.nan
     if asked.longer:
         pretraining.make_all("simulated:long", [asked.longer], seed=seed, seconds=3600)
     rows = features.included(folder / "images.csv")
@@ -60,10 +60,22 @@ def main() -> None:
     )
     write("weights_ablation", areas.assign(pixels=asked.pixels, profile=asked.profile, seed=seed))
     curves = [pretraining.curve("simulated", names, seed=seed).assign(run="simulated")]
+    curves[0]["together_seconds"] = together
     if asked.longer:
         longer = pretraining.curve("simulated:long", [asked.longer], seed=seed)
         curves.append(longer.assign(run="five times longer"))
     write("weights_learning", pd.concat(curves, ignore_index=True))
+
+
+def learn(names: list[str], *, seed: int, seconds: int) -> float:
+    """Make missing weights; return the time of all, simulating included, or NaN if some were here.
+
+    Measured where the cache is empty: ``PAPER_CACHE=<new folder> make weights``.
+    """
+    files = [pretext.weights_file("simulated", name, seed=seed) for name in names]
+    here, start = any(file.is_file() for file in files), time.monotonic()
+    pretraining.make_all("simulated", names, seed=seed, seconds=seconds)
+    return np.nan if here else time.monotonic() - start
 
 
 def sources(
