@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from helpers import convergence, training
+from helpers import convergence, layers, training
 from helpers.networks import keras
 
 RATE = {"learning_rate": 0.05, "batch_size": 8}
@@ -124,7 +124,7 @@ def test_the_optimum_is_that_of_scikit_learn_on_all_features(cohort):
     logits = model.decision_function(features)
     for name in training.SPLITS:
         own = (table["split"] == name).to_numpy()
-        loss = training.loss(logits[own], table["label"].to_numpy()[own])
+        loss = layers.loss(logits[own], table["label"].to_numpy()[own])
         assert np.isclose(measures["loss"][name], loss, atol=1e-6)
     total = measures["loss"]["training"] + found.penalty / 2 * (model.coef_**2).sum()
     assert np.isclose(found.penalised_loss, total, atol=1e-6)

@@ -19,7 +19,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from helpers import splits, training
+from helpers import layers, splits, training
 
 #: Features as a network gives them, and scaled by the training images' mean and sd.
 SCALINGS = ("as they come", "standardised")
@@ -162,12 +162,9 @@ def optimum(features: NDArray, table: pd.DataFrame, *, scaling: str) -> Optimum:
     with _one_thread():
         fits = [_fitted(z[train], label[train], factor * unit) for factor in PENALTIES]
     logits = [z @ fit.coef_[0] + fit.intercept_[0] for fit in fits]
-    best = int(np.argmin([training.loss(lg[validation], label[validation]) for lg in logits]))
+    best = int(np.argmin([layers.loss(lg[validation], label[validation]) for lg in logits]))
     penalty, weights = PENALTIES[best] * unit, fits[best].coef_[0]
-    measures = pd.DataFrame(
-        [(s, *_measures(logits[best][split == s], label[split == s])) for s in training.SPLITS],
-        columns=["set", "loss", "auc", "accuracy"],
-    )
+    measures = _by_set(logits[best], table)
     total = measures["loss"].iloc[0] + penalty / 2 * weights @ weights
     return Optimum(scaling, float(penalty), float(total), measures)
 
@@ -315,6 +312,34 @@ def summarised(path: pd.DataFrame, found: dict[str, Optimum]) -> tuple[pd.DataFr
     """
     reached = milestones(path, found)
     return reached, thinned(path, reached)
+
+
+def kept(
+    heads: training.Heads, features: NDArray, table: pd.DataFrame, *, standardise: bool
+) -> pd.DataFrame:
+    """Return where the book's rule stopped the first seed, and what the weights it kept give.
+
+    Parameters
+    ----------
+    heads : Heads
+        From :func:`helpers.training.train`, on these features.
+    features : ndarray, (images, channels)
+        As the network gives them.
+    table : DataFrame
+        From :func:`helpers.training.labelled`.
+    standardise : bool
+        Whether the training scaled the features.
+
+    Returns
+    -------
+    DataFrame
+        scaling, set, epoch (whose weights are kept), last_epoch (where training stopped), loss,
+        auc, accuracy.
+    """
+    first, log_odds = heads.stopping.iloc[0], training.log_odds(heads, features)[0]
+    about = {"epoch": int(first["best_epoch"]), "last_epoch": int(first["epochs_run"])}
+    measures = _by_set(log_odds, table)
+    return measures.assign(scaling=SCALINGS[int(standardise)], **about)
 
 
 def readable_separability(table: pd.DataFrame) -> pd.DataFrame:
@@ -498,7 +523,13 @@ def _path_table(
 def _measures(logits: NDArray, label: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Return loss, area under the ROC curve and accuracy along the last axis."""
     right = (logits >= 0) == (label == 1)
-    return training.loss(logits, label), splits.areas(label, logits), right.mean(axis=-1)
+    return layers.loss(logits, label), splits.areas(label, logits), right.mean(axis=-1)
+
+
+def _by_set(logits: NDArray, table: pd.DataFrame) -> pd.DataFrame:
+    split, label = table["split"].to_numpy(), table["label"].to_numpy()
+    rows = [(s, *_measures(logits[split == s], label[split == s])) for s in training.SPLITS]
+    return pd.DataFrame(rows, columns=["set", "loss", "auc", "accuracy"])
 
 
 def _fitted(z: NDArray, label: NDArray, penalty: float) -> LogisticRegression:
@@ -511,9 +542,7 @@ def _scaled(features: NDArray, table: pd.DataFrame, scaling: str) -> NDArray[np.
     x = np.asarray(features, dtype=float)
     if scaling == SCALINGS[0]:
         return x
-    train = x[(table["split"] == "training").to_numpy()]
-    sd = train.std(axis=0)
-    return (x - train.mean(axis=0)) / np.where(sd > 0, sd, 1.0)
+    return layers.standardised(x, (table["split"] == "training").to_numpy())
 
 
 def _spanned(x: NDArray) -> NDArray[np.float64]:

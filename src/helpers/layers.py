@@ -1,4 +1,4 @@
-"""Hidden layers between pooling and the last unit: back-propagation as Keras does it.
+"""The head's arithmetic: loss, scaling, and hidden layers with back-propagation as in Keras.
 
 The published head is "fully connected layers" without number or size. The book's default has
 none hidden, which keeps class activation maps exact; this is for those who want to try.
@@ -12,6 +12,68 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 Layer = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def loss(logits: NDArray, labels: NDArray) -> NDArray[np.float64]:
+    """Return the mean binary cross-entropy along the last axis, nats.
+
+    Parameters
+    ----------
+    logits : ndarray, (..., n)
+        Any real numbers.
+    labels : ndarray, (n,)
+        0 or 1.
+
+    Returns
+    -------
+    ndarray, (...)
+
+    Examples
+    --------
+    >>> float(loss(np.zeros(4), np.array([0, 1, 1, 0])).round(4))
+    0.6931
+    """
+    return np.mean(np.logaddexp(0, logits) - labels * logits, axis=-1)
+
+
+def standardised(x: NDArray, trains: NDArray) -> NDArray[np.float64]:
+    """Return features scaled by :func:`scaling` of the images trained on.
+
+    Parameters
+    ----------
+    x : ndarray, (n, channels)
+        Features.
+    trains : ndarray of bool, (n,)
+        Images trained on.
+
+    Returns
+    -------
+    ndarray, (n, channels)
+    """
+    mean, sd = scaling(x[trains])
+    return (x - mean) / sd
+
+
+def scaling(x: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each channel.
+
+    Parameters
+    ----------
+    x : ndarray, (n, channels)
+        Features of the images trained on.
+
+    Returns
+    -------
+    mean, sd : ndarray, (channels,)
+        A channel that never changes carries nothing: its scale is left, sd 1.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in scaling(np.array([[1.0, 5.0], [3.0, 5.0]]))]
+    [[2.0, 5.0], [1.0, 1.0]]
+    """
+    sd = x.std(axis=0)
+    return x.mean(axis=0), np.where(sd > 0, sd, 1.0)
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,9 @@ def train(
     """
     split = table["split"].to_numpy()
     x = _finite(features)
-    mean, sd = _scaling(x[split == "training"], standardise)
+    mean, sd = np.zeros(x.shape[1]), np.ones(x.shape[1])
+    if standardise:
+        mean, sd = layers.scaling(x[split == "training"])
     x = (x - mean) / sd
     y = table["label"].to_numpy(dtype=float)
     parts = [(x[split == name], y[split == name]) for name in SPLITS[:2]]
@@ -277,7 +279,8 @@ def stop_early(
     best, rows = None, []
     for epoch, (state, logits) in zip(range(epochs_max + 1), epochs, strict=False):
         best = state.copy() if best is None else best
-        losses = [loss(logits[:, :n], labels), loss(logits[:, n:], validation_labels)]
+        parts = (logits[:, :n], labels), (logits[:, n:], validation_labels)
+        losses = [layers.loss(*part) for part in parts]
         rows += [(seeds[s], epoch, losses[0][s], losses[1][s]) for s in np.flatnonzero(running)]
         better = running & (losses[1] < best_loss) & (epoch > 0)
         best[better], best_epoch[better] = state[better], epoch
@@ -287,28 +290,6 @@ def stop_early(
             break
     path = pd.DataFrame(rows, columns=["seed", "epoch", "training_loss", "validation_loss"])
     return best, path, _stopping(path, best_epoch, best_loss, epochs_max, patience)
-
-
-def loss(logits: NDArray, labels: NDArray) -> NDArray[np.float64]:
-    """Return the mean binary cross-entropy along the last axis, nats.
-
-    Parameters
-    ----------
-    logits : ndarray, (..., n)
-        Any real numbers.
-    labels : ndarray, (n,)
-        0 or 1.
-
-    Returns
-    -------
-    ndarray, (...)
-
-    Examples
-    --------
-    >>> float(loss(np.zeros(4), np.array([0, 1, 1, 0])).round(4))
-    0.6931
-    """
-    return np.mean(np.logaddexp(0, logits) - labels * logits, axis=-1)
 
 
 def kept(heads: Heads) -> dict[str, float]:
@@ -330,8 +311,8 @@ def kept(heads: Heads) -> dict[str, float]:
     return {"epoch": float(first["best_epoch"]), **losses.to_dict()}
 
 
-def probabilities(heads: Heads, features: NDArray) -> NDArray[np.float64]:
-    """Return the probability of a dystrophinopathy.
+def log_odds(heads: Heads, features: NDArray) -> NDArray[np.float64]:
+    """Return the log odds of a dystrophinopathy.
 
     Parameters
     ----------
@@ -349,7 +330,22 @@ def probabilities(heads: Heads, features: NDArray) -> NDArray[np.float64]:
         x = np.maximum(x @ kernel + bias[:, None], 0)
     # Behind hidden layers each seed has features of its own.
     logits = (x @ heads.kernel[..., None])[..., 0] if heads.hidden else heads.kernel @ x.T
-    return expit(logits + heads.bias[:, None])
+    return logits + heads.bias[:, None]
+
+
+def probabilities(heads: Heads, features: NDArray) -> NDArray[np.float64]:
+    """Return the probability of a dystrophinopathy.
+
+    Parameters
+    ----------
+    heads, features
+        As for :func:`log_odds`.
+
+    Returns
+    -------
+    ndarray, (S, images)
+    """
+    return expit(log_odds(heads, features))
 
 
 def predictions(
@@ -573,14 +569,6 @@ def _finite(features: NDArray) -> NDArray[np.float64]:
             "numbers: look at the network's weights, or delete the profile's features folder."
         )
     return x
-
-
-def _scaling(x: NDArray, standardise: bool) -> tuple[NDArray, NDArray]:
-    if not standardise:
-        return np.zeros(x.shape[1]), np.ones(x.shape[1])
-    sd = x.std(axis=0)
-    # A channel that never changes in training carries nothing: leave its scale.
-    return x.mean(axis=0), np.where(sd > 0, sd, 1.0)
 
 
 def _class_weights(y: NDArray) -> NDArray[np.float64]:
