@@ -268,6 +268,15 @@ def test_more_time_goes_on_where_the_limit_stopped(small, monkeypatch, tmp_path)
     assert "limit" not in networks.choose_weights([KIND], NAME, seed=1).message
 
 
+def test_a_limit_that_passes_during_a_look_loses_nothing(small, monkeypatch):
+    """The clock is asked once a step: what it stops is kept, however long the look takes."""
+    seconds = iter([0.0, 0.0, 1.0, 1.0, *[100.0] * 20])
+    monkeypatch.setattr(pretraining, "_clocks", lambda: (next(seconds), 0.0))
+    file = pretraining.make(KIND, NAME, seed=1, seconds=50, say=lambda _: None)
+    assert pretext.note(file)["steps"] == 2
+    assert list(file.parent.glob("*.checkpoint.npz"))
+
+
 def test_no_time_left_after_simulating_makes_no_weights(small):
     lines = []
     made = pretraining.make_all(KIND, [NAME, "VGG19"], seed=1, seconds=0, say=lines.append)

@@ -156,7 +156,8 @@ def make(
     before = [rows[-1][k] if rows else 0.0 for k in _CLOCKS]
     start = [now - spent for now, spent in zip(_clocks(), before, strict=True)]
     looks = {1, steps, *np.linspace(0, steps, LOOKS).round().astype(int).tolist()}
-    while learner.step < steps and (learner.step == 0 or _clocks()[0] - start[0] < seconds):
+    stops = learner.step > 0 and _clocks()[0] - start[0] >= seconds
+    while learner.step < steps and not stops:
         loss = learner.learn(*_batch(learns, name, recipe, seed, learner.step))
         stops = _clocks()[0] - start[0] >= seconds and learner.step < steps
         if learner.step in looks or stops:
