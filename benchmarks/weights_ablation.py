@@ -122,7 +122,7 @@ def candidates(names: list[str], *, seed: int, longer: str) -> Iterator[tuple]:
             yield name, name, kind, weights, {}
     if longer:
         weights = networks.choose_weights(["simulated:long"], longer, seed=seed)
-        yield longer, longer, "simulated, five times longer", weights, {}
+        yield longer, longer, ablation.LONGER, weights, {}
     if SMALL_FILE.is_file():
         checksum = hashlib.sha256(SMALL_FILE.read_bytes()).hexdigest()
         real = networks.Weights("imagenet", SMALL_FILE, None, f"imagenet:{checksum}", "")

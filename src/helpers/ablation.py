@@ -21,6 +21,8 @@ from helpers.phantom import thigh
 
 #: The people among whom areas are taken: by the first one may choose, the second are reported.
 CHOOSING, EVERYONE = "training and validation", "all"
+#: Weights of a network that learnt five times as many steps as the others.
+LONGER = "simulated, five times longer"
 #: Random weights with which the others are compared, and further draws of them.
 RANDOM, REDRAWN = "random", ("random, second draw", "random, third draw")
 #: Simulated people on whose legs the control is calibrated.
@@ -246,6 +248,43 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown, columns=[*columns, "All people"])
 
 
+def readable_learning(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return what each network learnt on simulated legs, and how long it took.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        ``weights_learning`` from :func:`long_run`.
+
+    Returns
+    -------
+    DataFrame
+        Network, Run, Steps, Seconds, Processor seconds (of one thread), Error of a fat fraction
+        (mean absolute error at the first and last look), Always the mean (the same of the held-out
+        legs' mean fraction), Texture right, Side right (at the last look).
+
+    Examples
+    --------
+    >>> look = {"network": "VGG19", "run": "simulated", "step": 1, "seconds": 2.0,
+    ...         "processor_seconds": 1.5, "fat_error": 0.3, "fat_error_of_mean": 0.25,
+    ...         "texture_right": 0.2, "side_right": 0.5}
+    >>> last = look | {"step": 35, "seconds": 90.0, "fat_error": 0.2, "side_right": 0.9}
+    >>> readable_learning(pd.DataFrame([look, last])).iloc[0].tolist()[2:]
+    ['35', '90', '2', '0.300 to 0.200', '0.250', '20 %', '90 %']
+    """
+    columns = ["Network", "Run", "Steps", "Seconds", "Processor seconds"]
+    columns += ["Error of a fat fraction", "Always the mean", "Texture right", "Side right"]
+    rows = []
+    for names, part in curves.groupby(["network", "run"], sort=False):
+        first, last = part.iloc[0], part.iloc[-1]
+        clocks = (f"{last[name]:.0f}" for name in ("seconds", "processor_seconds"))
+        error = f"{first['fat_error']:.3f} to {last['fat_error']:.3f}"
+        right = (f"{100 * last[name]:.0f} %" for name in ("texture_right", "side_right"))
+        mean = f"{last['fat_error_of_mean']:.3f}"
+        rows.append((*names, f"{last['step']:.0f}", *clocks, error, mean, *right))
+    return pd.DataFrame(rows, columns=columns)
+
+
 def verdict(rows: pd.DataFrame) -> str:
     """Return in words in how many networks simulated weights did better than random ones.
 
@@ -272,6 +311,33 @@ def verdict(rows: pd.DataFrame) -> str:
         f"better than random ones on average in {better} of {len(own)} "
         f"network{'s'[: len(own) > 1]}, and in nearly all divisions in {clearly}"
     )
+
+
+def longer(rows: pd.DataFrame) -> str:
+    """Return in words what learning longer gave, beside random weights of the same network.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From :func:`long_run`; people one may choose by.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> row = {"people": CHOOSING, "weights": LONGER, "network": "VGG19", "gain": 0.05,
+    ...        "gain_low": -0.1, "gain_high": 0.2}
+    >>> longer(pd.DataFrame([row]))
+    'VGG19 +0.05 (-0.10 to +0.20)'
+    """
+    own = rows[(rows["people"] == CHOOSING) & (rows["weights"] == LONGER)]
+    told = (
+        f"{row.network} {row.gain:+.2f} ({row.gain_low:+.2f} to {row.gain_high:+.2f})"
+        for row in own.itertuples()
+    )
+    return "; ".join(told) or "not measured"
 
 
 def _area(estimate: float, low: float, high: float) -> str:
