@@ -6,6 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from helpers import convergence, layers, training
+from helpers.display import training as display_training
 from helpers.networks import keras
 
 RATE = {"learning_rate": 0.05, "batch_size": 8}
@@ -165,6 +166,41 @@ def test_areas_along_the_path_are_those_of_the_book(cohort):
     found = one(path, "standardised", 0.0, False, "test").loc[epoch]
     assert np.isclose(found["auc"], accuracy.auc(table["label"][test], scores))
     assert np.isclose(found["accuracy"], ((scores >= 0.5) == table["label"][test]).mean())
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_what_the_stopping_rule_kept_lies_on_the_path(cohort, momentum):
+    heads = training.train(
+        *cohort, seeds=[4], momentum=momentum, epochs_max=40, patience=5, standardise=True, **RATE
+    )
+    kept = convergence.kept(heads, *cohort, standardise=True).set_index("set")
+    path = walked(cohort, epochs=40)
+    for name in training.SPLITS:
+        expected = one(path, "standardised", momentum, False, name).loc[kept["epoch"][name]]
+        for measure in ("loss", "auc", "accuracy"):
+            assert kept.loc[name, measure] == pytest.approx(expected[measure], abs=1e-9)
+    stopping = heads.stopping.iloc[0]
+    assert kept["epoch"].eq(stopping["best_epoch"]).all()
+    assert kept["last_epoch"].eq(stopping["epochs_run"]).all()
+
+
+def test_the_figure_marks_what_was_kept_in_the_column_of_its_scaling(cohort):
+    optima = convergence.optima(*cohort)
+    reached, shown = convergence.summarised(walked(cohort), optima)
+    heads = training.train(
+        *cohort, seeds=[4], momentum=0.0, epochs_max=40, patience=5, standardise=True, **RATE
+    )
+    kept = convergence.kept(heads, *cohort, standardise=True)
+    figure = display_training.long_path(shown, reached, optima, kept)
+    for number, axis in enumerate(figure.axes):
+        drawn = {
+            (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+            for line in axis.lines
+            if line.get_marker() == "D"
+        }
+        measure = ("loss", "auc", "accuracy")[number // 2]
+        rows = set(zip(kept["epoch"].astype(float), kept[measure], strict=True))
+        assert drawn == (rows if number % 2 else set())
 
 
 def test_a_figure_shows_fewer_epochs_and_the_last():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import accuracy, people
+from helpers import accuracy, inference, people
 
 
 @pytest.fixture
@@ -56,7 +56,6 @@ def test_levels_have_every_unit_and_one_rule_chosen_each(cohort):
     scored = accuracy.scored_images(*cohort)
     assert np.isclose(first["auc"], accuracy.auc(scored["label"], scored["probability"]))
     assert (found["low"] < found["auc"]).all() and (found["auc"] < found["high"]).all()
-    assert list(people.readable(found))[:3] == ["Unit", "Pooled by", "Validation AUC"]
 
 
 def test_the_rule_is_chosen_on_the_validation_set_alone(cohort):
@@ -67,13 +66,22 @@ def test_the_rule_is_chosen_on_the_validation_set_alone(cohort):
     after = people.levels(predictions.assign(probability=turned), images, cases)
     assert before["chosen"].tolist() == after["chosen"].tolist()
     assert not np.allclose(before["auc"], after["auc"])
+
+
+@pytest.mark.parametrize("rule", people.RULES)
+def test_the_rule_that_tells_on_validation_is_chosen(cohort, rule):
+    predictions, images, cases = cohort
+    test = predictions["split"] == "test"
     one = predictions["id"].isin(images.loc[images["slice"] == 0, "image_id"])
-    # On validation one slice is certain of every positive and the other knows nothing.
-    telling = np.where(one & (predictions["label"] == 1), 0.99, 0.5)
-    shifted = np.where(test, predictions["probability"], telling)
-    shifted = shifted - np.where(test | one, 0, 0.3 * predictions["label"])
-    found = people.levels(predictions.assign(probability=shifted), images, cases)
-    assert people.chosen_rule(found) == "max" or found["validation"].iloc[3] == 1
+    # One group's slices say 0.99 and 0, the other's twice one half: the means are nearly alike
+    # and in the wrong order for the maximum, or the other way round.
+    apart = predictions["label"] == (1 if rule == "max" else 0)
+    telling = np.where(apart, np.where(one, 0.99, 0.0), 0.5)
+    shown = predictions["probability"].where(test, telling)
+    found = people.levels(predictions.assign(probability=shown), images, cases)
+    own = found[found["unit"] == "person"].set_index("rule")["validation"]
+    assert own[rule] == 1 and own.drop(rule).item() == 0
+    assert people.chosen_rule(found) == people.chosen_rule(found, unit="leg") == rule
 
 
 def test_the_threshold_is_the_best_of_all_on_validation(cohort):
@@ -91,9 +99,36 @@ def test_the_threshold_is_the_best_of_all_on_validation(cohort):
     decided = people.decision(predictions, images, cases, table)
     assert decided["pooling"] == people.chosen_rule(table)
     assert decided["thresholds"]["image"] == 0.5
-    metrics = people.as_metrics(table)
-    assert len(metrics) == 12 and set(metrics["unit"]) == set(people.UNITS)
     other = predictions.assign(
         probability=predictions["probability"].where(predictions["split"] != "test", 0.1)
     )
     assert people.threshold_on_validation(other, images, cases, rule="mean") == cut
+
+
+def test_the_card_tells_how_right_its_own_decision_is(cohort):
+    predictions, images, cases = cohort
+    # Lower probabilities, so that one half is a bad threshold.
+    predictions = predictions.assign(probability=predictions["probability"] / 2)
+    table, rule, decided = people.assessed(predictions, images, cases)
+    cut = rule["thresholds"]["person"]
+    assert cut < 0.4 and decided["threshold"].eq(cut).all()
+    scored = accuracy.scored_images(predictions, images, cases)
+    by = scored.groupby("case_id").agg({"label": "first", "probability": rule["pooling"]})
+    right = (by["probability"] >= cut) == (by["label"] == 1)
+    own = decided.set_index("measure")
+    assert own.loc["accuracy", "estimate"] == pytest.approx(right.mean())
+    for name, label in (("sensitivity", 1), ("specificity", 0)):
+        part = right[by["label"] == label]
+        expected = inference.proportion(part.sum(), len(part), method="wilson")
+        assert own.loc[name, ["estimate", "low", "high"]].tolist() == pytest.approx(expected[:3])
+    metrics = people.as_metrics(table, decided)
+    persons = metrics[metrics["unit"] == "person"].set_index("measure")
+    assert persons.loc["sensitivity", "estimate"] == own.loc["sensitivity", "estimate"]
+    assert persons.loc["sensitivity", "threshold"] == cut and np.isnan(persons["threshold"]["AUC"])
+    images_at = metrics[(metrics["unit"] == "image") & (metrics["measure"] != "AUC")]
+    assert images_at["threshold"].eq(0.5).all() and len(metrics) == 12
+    shown = people.readable(table, decided)
+    assert len(shown) == 6 and shown["Threshold"].tolist() == ["0.50"] * 5 + [f"{cut:.3f}"]
+    assert shown.iloc[-1]["Sensitivity"].startswith(f"{own.loc['sensitivity', 'estimate']:.2f} (")
+    keys = {key: limits for key, limits, _ in people.numbers(decided)}
+    assert set(keys) == {"threshold", *people.SHARES} and keys["threshold"] == (cut,)

@@ -119,6 +119,36 @@ def test_choosing_on_the_test_set_never_looks_worse(cohort):
     assert np.allclose(same["on_test"], same["on_validation"]), "one network: nothing to choose"
 
 
+def test_divisions_in_which_nothing_can_be_chosen_are_left_out(cohort):
+    table, cases = cohort
+    part = splits.deal(table, cases, repeats=1, seed=1)
+    # No positive in the first part: it can neither test nor choose.
+    moved = part.copy()
+    moved[0, (part[0] == 0) & (table["label"] == 1)] = 2
+    scores = splits.score(sources(table, cases, noise=4), table, moved, seed=0)
+    found = splits.optimism(scores, table, moved, networks=["VGG19", splits.AGE_AND_SEX])
+    empty = found[found["on_test"].isna()]
+    assert set(empty["part"]) == {0, 4} and empty["on_validation"].isna().all()
+    worth = splits.worth(found)
+    assert worth["choice"].tolist() == list(splits.CHOICES) and (worth["divisions"] == 3).all()
+    assert np.isfinite(worth[["on_validation", "optimism", "low", "high"]]).all(axis=None)
+
+
+def test_the_table_sets_pooled_areas_beside_pooled_areas(cohort):
+    table, cases = cohort
+    part = splits.deal(table, cases, repeats=2, seed=1)
+    scores = splits.score(sources(table, cases), table, part, seed=0)
+    spread = splits.spread(splits.areas_by_division(scores, table, part))
+    pooled = splits.pooled(scores, table, part)
+    shown = splits.readable(spread, pooled, splits.matched(scores, table, part, cases))
+    shown = shown.set_index("Model")
+    for row in pooled.itertuples():
+        text = f"{row.area:.2f} ({row.low:.2f} to {row.high:.2f})"
+        assert shown.loc[row.model, "All people, pooled"] == text
+    chance = shown.loc[splits.CHANCE, ["All people, pooled", "Matched people, pooled"]]
+    assert chance.tolist() == ["not pooled", "not matched"]
+
+
 def test_areas_are_those_of_scikit_learn():
     rng = np.random.default_rng(3)
     label, scores = rng.integers(0, 2, 40), rng.integers(0, 9, (5, 40)) / 3

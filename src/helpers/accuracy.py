@@ -255,8 +255,10 @@ def roc(label: ArrayLike, probability: ArrayLike) -> pd.DataFrame:
     )
 
 
-def auc_by_seed(predictions: pd.DataFrame, *, split: str = "test") -> pd.DataFrame:
-    """Return the area under the ROC curve of each training's predictions.
+def by_seed(
+    predictions: pd.DataFrame, *, split: str = "test", threshold: float = 0.5
+) -> pd.DataFrame:
+    """Return the measures of Table 1 of each training's predictions.
 
     Parameters
     ----------
@@ -264,21 +266,28 @@ def auc_by_seed(predictions: pd.DataFrame, *, split: str = "test") -> pd.DataFra
         label, probability, seed, split.
     split : str
         training, validation or test.
+    threshold : float
+        Called positive when the probability is at least this.
 
     Returns
     -------
     DataFrame
-        seed, auc.
+        seed, auc, accuracy, sensitivity, specificity.
 
     Examples
     --------
-    >>> rows = {"label": [0, 1], "probability": [0.2, 0.7], "seed": 1, "split": "test"}
-    >>> auc_by_seed(pd.DataFrame(rows)).to_numpy().tolist()
-    [[1.0, 1.0]]
+    >>> rows = {"label": [0, 1], "probability": [0.2, 0.4], "seed": 1, "split": "test"}
+    >>> by_seed(pd.DataFrame(rows)).to_numpy().tolist()
+    [[1.0, 1.0, 0.5, 0.0, 1.0]]
     """
-    chosen = predictions[predictions["split"] == split]
-    found = {seed: auc(own["label"], own["probability"]) for seed, own in chosen.groupby("seed")}
-    return pd.DataFrame({"seed": list(found), "auc": list(found.values())})
+    names = ("accuracy", "sensitivity", "specificity")
+    rows = []
+    for seed, own in predictions[predictions["split"] == split].groupby("seed"):
+        call = (own["probability"] >= threshold).astype(int)
+        found = measures(confusion(own["label"], call))
+        area = auc(own["label"], own["probability"])
+        rows.append((seed, area, *(float(found[name]) for name in names)))
+    return pd.DataFrame(rows, columns=["seed", "auc", *names])
 
 
 def auc_of_shuffled(

@@ -1,6 +1,6 @@
 """The paper's Table 1: networks compared, with the published row and what needs no network.
 
-Two rows need no image: age and sex alone, and calling nobody positive. A network has to be read
+Two rows need no image: calling nobody positive, and age and sex alone. A network has to be read
 against them, because those with dystrophinopathy are young and male and the others are not. In a
 phantom the true fat fractions bound what its fat can tell; the leg's few pixels say what needs no
 network; diagnoses shuffled before training say what chance looks like.
@@ -12,9 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from helpers import accuracy, claims, inference, splits
 
@@ -25,6 +22,9 @@ MEASURES = {
     "sensitivity": "Sensitivity",
     "auc": "AUC",
 }
+#: Measures whose range over the seeds is shown.
+SEED_RANGES = {"auc": "AUC"} | {name: MEASURES[name] for name in MEASURES if name != "auc"}
+_ENDS = ("lowest", "highest")
 #: Claims that hold each network's printed row, in the order of :data:`MEASURES`.
 PUBLISHED = {
     "VGG19": ("P1-21", "P1-22", "P1-23", "P1-24"),
@@ -51,53 +51,21 @@ def key(name: str) -> str:
     return KEYS.get(name, name.lower())
 
 
-def without_images(table: pd.DataFrame, cases: pd.DataFrame, *, seed: int) -> dict:
-    """Return predictions that use no image: from age and sex, and the empty rule.
-
-    Age and sex enter a logistic regression (scikit-learn, standardised, penalty C = 1) trained
-    on the training set's images, so that a case counts as often as for the networks.
-
-    Parameters
-    ----------
-    table : DataFrame
-        image_id, case_id, label, split, from :func:`helpers.training.labelled`.
-    cases : DataFrame
-        case_id, sex (F or M), age_years.
-    seed : int
-        Fills the column; nothing is random here.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        By :data:`AGE_AND_SEX` and :data:`NOBODY`, in the columns of ``predictions/*.csv``.
-    """
-    rows = table.merge(cases[["case_id", "sex", "age_years"]], on="case_id", how="left")
-    known = np.column_stack([rows["age_years"], rows["sex"] == "M"]).astype(float)
-    train = (rows["split"] == "training").to_numpy()
-    model = make_pipeline(StandardScaler(), LogisticRegression())
-    model.fit(known[train], rows.loc[train, "label"])
-    both = {AGE_AND_SEX: model.predict_proba(known)[:, 1], NOBODY: np.zeros(len(rows))}
-    start = rows.rename(columns={"image_id": "id"})[["id", "label", "split"]]
-    return {
-        name: start.assign(unit="image", probability=p, model=name, weights="none", seed=seed)
-        for name, p in both.items()
-    }
-
-
 def without_network(
     sources: dict[str, NDArray], table: pd.DataFrame, *, weights: str, seed: int
 ) -> dict[str, pd.DataFrame]:
-    """Return predictions by logistic regression on numbers that no trained network made.
+    """Return predictions from what no trained network made, and the empty rule.
 
-    As over the divisions (:func:`helpers.splits.score`): standardised, trained on the training
-    set's images, with the penalty of the lowest loss on the validation set's.
+    Logistic regression as over the divisions (:func:`helpers.splits.score`): standardised,
+    trained on the training set's images, so that a case counts as often as for the networks,
+    with the penalty of the lowest loss on the validation set's.
 
     Parameters
     ----------
     sources : dict of str to ndarray, (images, features)
-        From :func:`helpers.splits.without_network`; :data:`AGE_AND_SEX` is left out, as
-        :func:`without_images` has it. Under :data:`helpers.splits.CHANCE` a network's features:
-        diagnoses of the training and validation cases are shuffled before training on them.
+        From :func:`helpers.splits.without_network`. Under :data:`helpers.splits.CHANCE` a
+        network's features: diagnoses of the training and validation cases are shuffled before
+        training on them.
     table : DataFrame
         image_id, case_id, label, split, from :func:`helpers.training.labelled`.
     weights : str
@@ -108,20 +76,20 @@ def without_network(
     Returns
     -------
     dict of str to DataFrame
-        In the columns of ``predictions/*.csv``, with the true label.
+        :data:`NOBODY` and the sources, in the columns of ``predictions/*.csv``, with the true
+        label.
     """
     learnt = table["label"].to_numpy().copy()
     shuffled = _shuffled(table, np.random.default_rng(seed))
     roles = [(table["split"] == name).to_numpy() for name in ("training", "validation")]
     start = table.rename(columns={"image_id": "id"})[["id", "label", "split"]]
-    found = {}
+    about = {"unit": "image", "model": NOBODY, "weights": "none", "seed": seed}
+    found = {NOBODY: start.assign(probability=0.0, **about)}
     for name, values in sources.items():
-        if name == AGE_AND_SEX:
-            continue
         by_chance = name == splits.CHANCE
         log_odds = splits.penalised(values, shuffled if by_chance else learnt, *roles)
-        about = {"model": name, "weights": weights if by_chance else "none", "seed": seed}
-        found[name] = start.assign(unit="image", probability=expit(log_odds), **about)
+        about |= {"model": name, "weights": weights if by_chance else "none"}
+        found[name] = start.assign(probability=expit(log_odds), **about)
     return found
 
 
@@ -180,7 +148,7 @@ def beyond_age_and_sex(
     Parameters
     ----------
     predictions : dict of str to DataFrame
-        Networks and :func:`without_images`.
+        Networks and :func:`without_network`.
     name : str
         The network.
     images, cases : DataFrame
@@ -293,16 +261,19 @@ def choice(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        model, validation and test (AUC of the lowest seed), lowest and highest (test AUC over
-        the seeds), best_by_validation and best_by_test (True in one row each).
+        model, validation and test (AUC of the lowest seed), ``<measure>_lowest`` and
+        ``<measure>_highest`` (on the test set over the seeds, of auc, accuracy, sensitivity and
+        specificity at one half), best_by_validation and best_by_test (True in one row each).
     """
     rows = []
     for name, part in predictions.items():
-        validation, test = (accuracy.auc_by_seed(part, split=s) for s in ("validation", "test"))
+        validation, test = (accuracy.by_seed(part, split=s) for s in ("validation", "test"))
         first = test["seed"].idxmin()
         own = validation["auc"][first], test["auc"][first]
-        rows.append((name, *own, test["auc"].min(), test["auc"].max()))
-    table = pd.DataFrame(rows, columns=["model", "validation", "test", "lowest", "highest"])
+        ends = test[list(SEED_RANGES)].agg(["min", "max"])
+        rows.append((name, *own, *ends.to_numpy().T.ravel()))
+    ends = [f"{measure}_{end}" for measure in SEED_RANGES for end in _ENDS]
+    table = pd.DataFrame(rows, columns=["model", "validation", "test", *ends])
     for split in ("validation", "test"):
         table[f"best_by_{split}"] = np.arange(len(table)) == table[split].argmax()
     return table
@@ -319,16 +290,17 @@ def readable_choice(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Network, Validation AUC, Test AUC, Test AUC over seeds, Chosen by.
+        Network, Validation AUC, Test AUC, Chosen by, and over the seeds on the test set: AUC,
+        Accuracy, Sensitivity, Specificity.
     """
     rows = []
     for row in table.itertuples():
         by = [s for s in ("validation", "test") if getattr(row, f"best_by_{s}")]
-        spread = f"{row.lowest:.2f} to {row.highest:.2f}"
-        rows.append(
-            (row.model, f"{row.validation:.2f}", f"{row.test:.2f}", spread, " and ".join(by))
-        )
-    columns = ["Network", "Validation AUC", "Test AUC", "Test AUC over seeds", "Chosen by"]
+        own = f"{row.validation:.2f}", f"{row.test:.2f}"
+        spread = [_ends(*(getattr(row, f"{m}_{e}") for e in _ENDS)) for m in SEED_RANGES]
+        rows.append((row.model, *own, " and ".join(by), *spread))
+    columns = ["Network", "Validation AUC", "Test AUC", "Chosen by"]
+    columns += [f"{name}, all seeds" for name in SEED_RANGES.values()]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -355,6 +327,7 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
 
 def numbers(
     measured_rows: pd.DataFrame,
+    pooled: pd.DataFrame,
     matched: pd.DataFrame,
     spread: pd.DataFrame,
     worth: pd.DataFrame,
@@ -367,10 +340,10 @@ def numbers(
     ----------
     measured_rows : DataFrame
         From :func:`measured`.
-    matched, spread, worth : DataFrame
+    pooled, matched, spread, worth : DataFrame
         From :mod:`helpers.splits`.
     weights : dict of str to str or None
-        Of the models in ``matched`` and ``spread``; those not named have none.
+        Of the models in ``pooled``, ``matched`` and ``spread``; those not named have none.
 
     Yields
     ------
@@ -380,10 +353,11 @@ def numbers(
     for row in measured_rows.itertuples():
         about = {"method": row.method, "unit": "leg image", "n": row.n, "weights": row.weights}
         yield f"{key(row.model)}.{row.measure}", (row.estimate, row.low, row.high), about
-    for row in matched.itertuples():
-        about = {"method": "DeLong, logit scale", "unit": "person", "n": row.people}
-        about["weights"] = weights.get(row.model, "")
-        yield f"matched.{key(row.model)}.auc", (row.area, row.low, row.high), about
+    for name, found in (("pooled", pooled), ("matched", matched)):
+        for row in found.itertuples():
+            about = {"method": "DeLong, logit scale", "unit": "person", "n": row.people}
+            about["weights"] = weights.get(row.model, "")
+            yield f"{name}.{key(row.model)}.auc", (row.area, row.low, row.high), about
     divisions = {"interval": "middle 95 % of divisions"}
     for row in spread[spread["unit"] == "case"].itertuples():
         about = {"n": row.divisions, "unit": "person", "weights": weights.get(row.model, "")}
@@ -402,6 +376,10 @@ def _shuffled(table: pd.DataFrame, rng: np.random.Generator) -> NDArray[np.int64
             dict(zip(own.index, rng.permutation(own), strict=True))
         )
     return found.to_numpy(dtype=np.int64)
+
+
+def _ends(low: float, high: float) -> str:
+    return f"{low:.2f} to {high:.2f}" if np.isfinite(low) else "undefined"
 
 
 def _estimate(row) -> str:

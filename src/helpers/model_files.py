@@ -70,7 +70,7 @@ class Card(pydantic.BaseModel):
     thresholds : Thresholds
         Called positive from here on, for a leg image and for a person.
     metrics : list of dict
-        measure, estimate, low, high, unit, on the test set.
+        measure, estimate, low, high, unit, threshold (of decisions), on the test set.
     limits : list of str
         What it must not be used for, and why.
     sha256 : str
@@ -141,7 +141,7 @@ def write_card(
     table : DataFrame
         From :func:`helpers.training.labelled`: whom it was trained on and judged by.
     metrics : DataFrame
-        measure, estimate, low, high, unit, on the test set.
+        measure, estimate, low, high, unit, threshold (of decisions), on the test set.
     **about
         The other fields of :class:`Card`: input_pixels, evidence, training, roi, pooling,
         thresholds.
@@ -288,7 +288,10 @@ def as_markdown(card: Card) -> str:
         f"| {row['cases']} | {row['images']} |"
         for row in card.data
     ]
-    metrics = [f"| {row['measure']} | {row['unit']} | {interval(row)} |" for row in card.metrics]
+    metrics = [
+        f"| {row['measure']} | {row['unit']} | {_threshold(row)} | {interval(row)} |"
+        for row in card.metrics
+    ]
     settings = [f"- {name.replace('_', ' ')}: {value}" for name, value in card.training.items()]
     cut = ", ".join(f"{unit} {value:.3f}" for unit, value in card.thresholds)
     found = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in card.roi)
@@ -312,7 +315,8 @@ def as_markdown(card: Card) -> str:
             *data,
         ),
         *("", "## Training", "", *settings),
-        *("", "## On the test set", "", "| measure | unit | value |", "|---|---|---|", *metrics),
+        *("", "## On the test set", "", "| measure | unit | from a probability of | value |"),
+        *("|---|---|---|---|", *metrics),
         *("", "## Limits", "", *(f"- {text}" for text in card.limits)),
     ]
     return "\n".join(lines)
@@ -325,6 +329,10 @@ def interval(row: dict) -> str:
     limits = row["low"] is not None and row["high"] is not None
     text = f"{row['estimate']:.3f}"
     return text + (f" ({row['low']:.3f} to {row['high']:.3f})" if limits else "")
+
+
+def _threshold(row: dict) -> str:
+    return "" if row.get("threshold") is None else f"{row['threshold']:.3f}"
 
 
 def _what_is_wrong(error: ValueError) -> str:

@@ -5,15 +5,19 @@ probability is the mean or the maximum over its images. Which of the two is a ch
 made where choices may be made: on the validation set.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
-from helpers import accuracy, delong
+from helpers import accuracy, delong, inference
 
 #: How probabilities are pooled.
 RULES = ("mean", "max")
 #: Units of analysis, from small to large.
 UNITS = ("image", "leg", "person")
+#: Measures of decisions that are given for every unit.
+SHARES = ("accuracy", "sensitivity", "specificity")
 _KEYS = {"image": ["image_id"], "leg": ["case_id", "side"], "person": ["case_id"]}
 
 
@@ -73,8 +77,8 @@ def levels(
     DataFrame
         unit, rule, validation (area by which the rule is chosen), chosen (True for the rule with
         the larger one; the mean when they are equal), n (units of the test set), auc, low, high
-        (DeLong's interval; Obuchowski's by person for images and legs), accuracy, sensitivity,
-        specificity.
+        (DeLong's interval; Obuchowski's by person for images and legs), threshold, accuracy,
+        sensitivity, specificity.
     """
     parts = {
         split: accuracy.scored_images(predictions, images, cases, split=split)
@@ -92,12 +96,12 @@ def levels(
             )
             call = (test["probability"] >= threshold).astype(int)
             measures = accuracy.measures(accuracy.confusion(test["label"], call))
-            shown = [measures[name] for name in ("accuracy", "sensitivity", "specificity")]
+            shown = [threshold, *(measures[name] for name in SHARES)]
             validation = accuracy.auc(by["validation"]["label"], by["validation"]["probability"])
             rows.append((unit, rule, validation, len(test), *area[:3], *shown))
     columns = [
         *("unit", "rule", "validation", "n", "auc", "low", "high"),
-        *("accuracy", "sensitivity", "specificity"),
+        *("threshold", *SHARES),
     ]
     table = pd.DataFrame(rows, columns=columns)
     best = table.groupby("unit")["validation"].idxmax()
@@ -145,49 +149,126 @@ def decision(
     return {"pooling": rule, "thresholds": {"image": 0.5, "person": cut}}
 
 
-def as_metrics(table: pd.DataFrame) -> pd.DataFrame:
+def decided(
+    predictions: pd.DataFrame, images: pd.DataFrame, cases: pd.DataFrame, rule: dict
+) -> pd.DataFrame:
+    """Return how right the decision about people is that a model's card makes, on the test set.
+
+    Parameters
+    ----------
+    predictions, images, cases
+        As for :func:`levels`.
+    rule : dict
+        From :func:`decision`.
+
+    Returns
+    -------
+    DataFrame
+        measure (accuracy, sensitivity, specificity), estimate, low, high (Wilson's; people are
+        independent), n (people in the denominator), unit, threshold.
+    """
+    cut = rule["thresholds"]["person"]
+    test = accuracy.scored_images(predictions, images, cases)
+    test = pooled(test, unit="person", rule=rule["pooling"])
+    call = (test["probability"] >= cut).astype(int)
+    found = inference.from_counts(accuracy.confusion(test["label"], call)).set_index("measure")
+    found = found.loc[list(SHARES), ["estimate", "low", "high", "n"]].reset_index()
+    return found.assign(unit="person", threshold=cut)
+
+
+def assessed(
+    predictions: pd.DataFrame, images: pd.DataFrame, cases: pd.DataFrame
+) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
+    """Return :func:`levels`, the :func:`decision` they lead to, and :func:`decided` by it.
+
+    Parameters
+    ----------
+    predictions, images, cases
+        As for :func:`levels`.
+
+    Returns
+    -------
+    DataFrame, dict, DataFrame
+    """
+    table = levels(predictions, images, cases)
+    rule = decision(predictions, images, cases, table)
+    return table, rule, decided(predictions, images, cases, rule)
+
+
+def numbers(people_decided: pd.DataFrame) -> Iterator[tuple[str, tuple, dict]]:
+    """Yield what prose may quote of the decision about people, with what it rests on.
+
+    Parameters
+    ----------
+    people_decided : DataFrame
+        From :func:`decided`.
+
+    Yields
+    ------
+    str, tuple of float, dict
+        Key; value and limits; what :meth:`helpers.record.Run.number` takes.
+    """
+    yield "threshold", (people_decided["threshold"].iloc[0],), {"digits": 3}
+    for row in people_decided.itertuples():
+        about = {"method": "Wilson", "unit": "person", "n": row.n}
+        yield row.measure, (row.estimate, row.low, row.high), about
+
+
+def as_metrics(table: pd.DataFrame, people_decided: pd.DataFrame) -> pd.DataFrame:
     """Return the results of images and of the pooling that was chosen, one a row.
 
     Parameters
     ----------
-    table : DataFrame
-        From :func:`levels`.
+    table, people_decided : DataFrame
+        From :func:`levels` and :func:`decided`.
 
     Returns
     -------
     DataFrame
-        measure, estimate, low, high (NaN but for the area), unit.
+        measure, estimate, low, high, unit, threshold. People are decided on at the card's
+        threshold, images and legs at that of ``table``; areas have no threshold. NaN is what
+        is not given.
     """
     rows = []
     for row in table[table["chosen"]].itertuples():
-        rows.append(("AUC", row.auc, row.low, row.high, row.unit))
-        for name in ("accuracy", "sensitivity", "specificity"):
-            rows.append((name, getattr(row, name), np.nan, np.nan, row.unit))
-    return pd.DataFrame(rows, columns=["measure", "estimate", "low", "high", "unit"])
+        rows.append(("AUC", row.auc, row.low, row.high, row.unit, np.nan))
+        if row.unit == "person":
+            continue
+        for name in SHARES:
+            rows.append((name, getattr(row, name), np.nan, np.nan, row.unit, row.threshold))
+    columns = ["measure", "estimate", "low", "high", "unit", "threshold"]
+    rows += people_decided[columns].itertuples(index=False, name=None)
+    return pd.DataFrame(rows, columns=columns)
 
 
-def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return :func:`levels` as a page shows it.
+def readable(table: pd.DataFrame, people_decided: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`levels` and :func:`decided` as a page shows them.
 
     Parameters
     ----------
-    table : DataFrame
-        From :func:`levels`.
+    table, people_decided : DataFrame
+        From :func:`levels` and :func:`decided`.
 
     Returns
     -------
     DataFrame
-        Unit, Pooled by, Validation AUC, n, Test AUC, Accuracy, Sensitivity, Specificity.
+        Unit, Pooled by, Validation AUC, n, Test AUC, Threshold, Accuracy, Sensitivity,
+        Specificity; the last row is the model's own decision about people.
     """
     rows = []
     for row in table.itertuples():
         rule = "not pooled" if row.unit == "image" else row.rule
         rule += " (chosen)" if row.chosen and row.unit != "image" else ""
         area = f"{row.auc:.2f} ({row.low:.2f} to {row.high:.2f})"
-        shares = [f"{v:.2f}" for v in (row.accuracy, row.sensitivity, row.specificity)]
+        shares = [f"{row.threshold:.2f}", *(f"{getattr(row, name):.2f}" for name in SHARES)]
         rows.append((row.unit, rule, f"{row.validation:.2f}", row.n, area, *shares))
+    own = people_decided.set_index("measure").loc[list(SHARES)]
+    shares = [f"{r.estimate:.2f} ({r.low:.2f} to {r.high:.2f})" for r in own.itertuples()]
+    n, cut = own.loc["accuracy", ["n", "threshold"]]
+    about = ("person", f"{chosen_rule(table)}, as the model's file decides", "", int(n), "")
+    rows.append((*about, f"{cut:.3f}", *shares))
     columns = [
-        *("Unit", "Pooled by", "Validation AUC", "n", "Test AUC"),
+        *("Unit", "Pooled by", "Validation AUC", "n", "Test AUC", "Threshold"),
         *("Accuracy", "Sensitivity", "Specificity"),
     ]
     return pd.DataFrame(rows, columns=columns)

@@ -1,7 +1,8 @@
 """The same comparison over many random divisions of the people, not over one.
 
-Cases are dealt into five parts, so that each diagnosis is spread over them; one part tests, the
-next one chooses, three train; every part tests once, and all of it is repeated. What is trained
+Repeated five-fold cross-validation, grouped by case and stratified by diagnosis: cases are dealt
+into five parts, so that each diagnosis is spread over them; one part tests, the next one chooses,
+three train; every part tests once, and all of it is repeated. What is trained
 is a logistic regression with a penalty, which unlike gradient descent has one answer; its penalty
 stands for the stopping rule and is chosen where a stopping rule may be: on the validation part.
 """
@@ -18,13 +19,16 @@ from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from helpers import delong, images, inference
+from helpers import delong, images, inference, layers
 
 PARTS = 5
 #: Lambda per image for features of variance 1, from strong to weak.
 PENALTIES = (10.0, 1.0, 0.1, 0.01, 0.001)
 #: Greatest difference of age in a matched pair, years; an assumption.
 MATCH_YEARS = 3.0
+
+#: What is chosen on the validation part, and for comparison on the test part.
+CHOICES = ("network", "network and stopping", "threshold")
 
 AGE_AND_SEX = "Age and sex, no image"
 FAT = "True fat fractions"
@@ -170,7 +174,7 @@ def chosen(scored: Scored, part: NDArray) -> tuple[NDArray, NDArray]:
     """
     found = np.empty((2, *part.shape))
     for r, _, tests, chooses in _divisions(part):
-        loss = _loss(scored.validation[r][:, chooses], scored.label[r, chooses])
+        loss = layers.loss(scored.validation[r][:, chooses], scored.label[r, chooses])
         best = int(np.argmin(loss))
         found[0, r, chooses] = scored.validation[r, best, chooses]
         found[1, r, tests] = scored.test[r, best, tests]
@@ -260,12 +264,16 @@ def optimism(
         choice, repeat, part, on_validation and on_test: the test result with the choice made on
         the validation part, and made on the test part itself. Choices: the network (area); the
         network and its penalty, which stands for the stopping rule (area); the threshold
-        (accuracy, of the network chosen on the validation part).
+        (accuracy, of the network chosen on the validation part). NaN where the choosing or the
+        testing part has one diagnosis only: nothing can be chosen there.
     """
     rows = []
     best = {name: chosen(scores[name], part) for name in networks}
     for r, p, tests, chooses in _divisions(part):
         y, z = (table["label"].to_numpy()[own] for own in (chooses, tests))
+        if min(len(np.unique(y)), len(np.unique(z))) < 2:
+            rows += [(name, r, p, np.nan, np.nan) for name in CHOICES]
+            continue
         validation = [areas(y, best[name][0][r, chooses]) for name in networks]
         test = [areas(z, best[name][1][r, tests]) for name in networks]
         any_penalty = max(areas(z, scores[n].test[r][:, tests]).max() for n in networks)
@@ -275,9 +283,9 @@ def optimism(
         peeked = best_threshold(z, ours[1][tests])
         right = [np.mean((ours[1][tests] >= cut) == z) for cut in (threshold, peeked)]
         rows += [
-            ("network", r, p, test[which], max(test)),
-            ("network and stopping", r, p, test[which], any_penalty),
-            ("threshold", r, p, *right),
+            (CHOICES[0], r, p, test[which], max(test)),
+            (CHOICES[1], r, p, test[which], any_penalty),
+            (CHOICES[2], r, p, *right),
         ]
     return pd.DataFrame(rows, columns=["choice", "repeat", "part", "on_validation", "on_test"])
 
@@ -294,10 +302,10 @@ def worth(found: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         choice, on_validation and on_test (means), optimism (mean of the difference), low, high
-        (middle 95 % of the divisions), divisions.
+        (middle 95 % of the divisions), divisions (those in which there was a choice).
     """
     rows = []
-    for name, part in found.groupby("choice", sort=False):
+    for name, part in found.dropna().groupby("choice", sort=False):
         gain = part["on_test"] - part["on_validation"]
         means = part[["on_validation", "on_test"]].mean()
         rows.append((name, *means, gain.mean(), *inference.middle(gain), len(gain)))
@@ -424,32 +432,35 @@ def matched(
     return pd.DataFrame(rows, columns=columns)
 
 
-def readable(spread_found: pd.DataFrame, matched_found: pd.DataFrame) -> pd.DataFrame:
-    """Return :func:`spread` and :func:`matched` as a page shows them, source by source.
+def readable(
+    spread_found: pd.DataFrame, pooled_found: pd.DataFrame, matched_found: pd.DataFrame
+) -> pd.DataFrame:
+    """Return :func:`spread`, :func:`pooled` and :func:`matched` as a page shows them.
 
     Parameters
     ----------
-    spread_found, matched_found : DataFrame
-        From :func:`spread` and :func:`matched`.
+    spread_found, pooled_found, matched_found : DataFrame
+        From :func:`spread`, :func:`pooled` and :func:`matched`.
 
     Returns
     -------
     DataFrame
-        Model, Leg images, People, Matched people, Their number, Width.
+        Model, Leg images, People, All people pooled, Matched people, Their number, Width.
     """
     by = spread_found.set_index(["model", "unit"])
-    own = matched_found.set_index("model")
+    own, everyone = (found.set_index("model") for found in (matched_found, pooled_found))
     rows = []
     for name in dict.fromkeys(spread_found["model"]):
         both = [_text(by.loc[(name, unit), ["mean", "low", "high"]]) for unit in ("image", "case")]
-        pairs_text, n, width = "not matched", "", ""
+        all_text, pairs_text, n, width = "not pooled", "not matched", "", ""
         if name in own.index:
+            all_text = _text(everyone.loc[name, ["area", "low", "high"]])
             found = own.loc[name]
             pairs_text = found["reason"] or _text(found[["area", "low", "high"]])
             n, width = str(found["people"]), "" if found["reason"] else f"{found['width']:.2f}"
-        rows.append((name, *both, pairs_text, n, width))
-    columns = ["Model", "Leg images", "People", "Matched people", "Their number", "Width"]
-    return pd.DataFrame(rows, columns=columns)
+        rows.append((name, *both, all_text, pairs_text, n, width))
+    columns = ["Model", "Leg images", "People", "All people, pooled", "Matched people, pooled"]
+    return pd.DataFrame(rows, columns=[*columns, "Their number", "Width"])
 
 
 def readable_worth(table: pd.DataFrame) -> pd.DataFrame:
@@ -545,17 +556,11 @@ def _scored(x: NDArray, label: NDArray, part: NDArray) -> Scored:
     found = np.full((2, len(part), len(PENALTIES), len(x)), np.nan)
     for r, _, tests, chooses in _divisions(part):
         trains = ~(tests | chooses)
-        z = _coordinates(x, trains)
+        both_classes = len(np.unique(label[r, trains])) == 2
+        # A training set of one class has no opinion.
+        logits = _log_odds(x, label[r], trains) if both_classes else np.zeros(found.shape[2:])
         for role, rows in enumerate((chooses, tests)):
-            found[role, r][:, rows] = 0.0  # if training has one class: no opinion
-        if len(np.unique(label[r, trains])) < 2:
-            continue
-        model = LogisticRegression(warm_start=True, max_iter=2000)
-        for k, penalty in enumerate(PENALTIES):
-            model.set_params(C=1 / (penalty * trains.sum()))
-            model.fit(z[trains], label[r, trains])
-            logits = z @ model.coef_[0] + model.intercept_[0]
-            found[0, r, k, chooses], found[1, r, k, tests] = logits[chooses], logits[tests]
+            found[role, r][:, rows] = logits[:, rows]
     return Scored(label, found[0], found[1])
 
 
@@ -580,14 +585,19 @@ def penalised(x: NDArray, label: NDArray, trains: NDArray, chooses: NDArray) -> 
     ValueError
         When those trained on have one diagnosis only.
     """
-    z, found = _coordinates(np.asarray(x, dtype=float), trains), []
-    model = LogisticRegression(warm_start=True, max_iter=2000)
     with threadpool_limits(1):
-        for penalty in PENALTIES:
-            model.set_params(C=1 / (penalty * trains.sum())).fit(z[trains], label[trains])
-            found.append(z @ model.coef_[0] + model.intercept_[0])
-    both = np.array(found)
-    return both[np.argmin(_loss(both[:, chooses], label[chooses]))]
+        found = _log_odds(np.asarray(x, dtype=float), label, trains)
+    return found[np.argmin(layers.loss(found[:, chooses], label[chooses]))]
+
+
+def _log_odds(x: NDArray, label: NDArray, trains: NDArray) -> NDArray[np.float64]:
+    """Return log odds of all images with each penalty, (penalties, images)."""
+    z, found = _coordinates(x, trains), []
+    model = LogisticRegression(warm_start=True, max_iter=2000)
+    for penalty in PENALTIES:
+        model.set_params(C=1 / (penalty * trains.sum())).fit(z[trains], label[trains])
+        found.append(z @ model.coef_[0] + model.intercept_[0])
+    return np.array(found)
 
 
 def _coordinates(x: NDArray, trains: NDArray) -> NDArray[np.float64]:
@@ -595,9 +605,7 @@ def _coordinates(x: NDArray, trains: NDArray) -> NDArray[np.float64]:
 
     A penalised fit has no part outside them, so this changes its cost and not its result.
     """
-    own = x[trains]
-    sd = own.std(axis=0)
-    z = (x - own.mean(axis=0)) / np.where(sd > 0, sd, 1.0)
+    z = layers.standardised(x, trains)
     if z.shape[1] <= trains.sum():
         return z
     squares, axes = np.linalg.eigh(z[trains] @ z[trains].T)
@@ -611,10 +619,6 @@ def _shuffled(table: pd.DataFrame, repeats: int, seed: int) -> NDArray[np.int64]
     place = table["case_id"].map({name: k for k, name in enumerate(cases["case_id"])})
     own = cases["label"].to_numpy()
     return np.array([rng.permutation(own)[place] for _ in range(repeats)])
-
-
-def _loss(logits: NDArray, label: NDArray) -> NDArray[np.float64]:
-    return np.mean(np.logaddexp(0, logits) - label * logits, axis=-1)
 
 
 def _probability(logits: NDArray) -> NDArray[np.float64]:

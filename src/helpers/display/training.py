@@ -1,13 +1,16 @@
 """Figures of the backbones and of the training: ROC curves, losses by epoch, the network."""
 
+import itertools
+
 import matplotlib.patches as patches
 import pandas as pd
 from matplotlib.figure import Figure
 
 from helpers import display
 from helpers.display import PALETTE
+from helpers.splits import AGE_AND_SEX
 
-#: Colour and line of each model; models without an image are grey.
+#: Colour and line of each of the paper's networks.
 _LINES = {
     "VGG19": ("#E69F00", "--"),
     "ResNet50": ("#000000", "-"),
@@ -15,6 +18,8 @@ _LINES = {
     "DenseNet121": ("#56B4E9", (0, (5, 1))),
     "InceptionV3": ("#CC79A7", (0, (3, 1, 1, 1))),
 }
+#: Colours and lines of other networks, in turn.
+_OTHERS = (("#009E73", "--"), ("#D55E00", "-."), ("#882255", (0, (5, 1))), ("#44AA99", "-"))
 
 
 def roc_of_networks(curves: pd.DataFrame) -> Figure:
@@ -28,19 +33,17 @@ def roc_of_networks(curves: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
+        Age and sex, which need no image, are the broad grey line.
     """
     figure, axis = display.figure(height=4.0)
+    others = itertools.cycle(_OTHERS)
     for name, curve in curves.groupby("model", sort=False):
-        colour, line = _LINES.get(name, ("#666666", "-"))
-        axis.plot(
-            curve["false_positive_rate"],
-            curve["sensitivity"],
-            color=colour,
-            linestyle=line,
-            linewidth=3.0 if name not in _LINES else 1.7,
-            alpha=0.5 if name not in _LINES else 1.0,
-            label=name,
-        )
+        if name == AGE_AND_SEX:
+            style = {"color": "#666666", "linestyle": "-", "linewidth": 3.0, "alpha": 0.5}
+        else:
+            colour, line = _LINES.get(name) or next(others)
+            style = {"color": colour, "linestyle": line, "linewidth": 1.7}
+        axis.plot(curve["false_positive_rate"], curve["sensitivity"], label=name, **style)
     axis.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":", label="chance")
     axis.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axis.set_aspect("equal")
@@ -136,7 +139,9 @@ def learning_curves(path: pd.DataFrame, stopping: pd.DataFrame) -> Figure:
     return figure
 
 
-def long_path(path: pd.DataFrame, milestones: pd.DataFrame, optima: dict) -> Figure:
+def long_path(
+    path: pd.DataFrame, milestones: pd.DataFrame, optima: dict, kept: pd.DataFrame
+) -> Figure:
     """Draw loss, area and accuracy along plain SGD on a log axis of epochs.
 
     Parameters
@@ -147,11 +152,15 @@ def long_path(path: pd.DataFrame, milestones: pd.DataFrame, optima: dict) -> Fig
         scaling, momentum, penalised, best_epoch (NaN where not reached).
     optima : dict of str to helpers.convergence.Optimum
         The penalised optimum, by scaling.
+    kept : DataFrame
+        scaling, set, epoch, last_epoch, loss, auc, accuracy: what the book's rule kept, and
+        where it stopped.
 
     Returns
     -------
     Figure
         A column a scaling, a row a measure; circles where the validation loss is lowest,
+        diamonds for the weights that the book keeps, a dotted line where its training stopped,
         triangles at the right edge for the penalised optimum.
     """
     colours = {"training": "#0072B2", "validation": "#E69F00", "test": "#000000"}
@@ -173,7 +182,8 @@ def long_path(path: pd.DataFrame, milestones: pd.DataFrame, optima: dict) -> Fig
                     linewidth=1.4,
                     label=label,
                 )
-            _kept_points(axis, own, milestones, measure, colours)
+            _lowest_points(axis, own, milestones, measure, colours)
+            _kept_points(axis, kept[kept["scaling"] == scaling], measure, colours)
             for found in optima[scaling].measures.itertuples():
                 value = getattr(found, measure)
                 axis.plot(
@@ -191,16 +201,39 @@ def long_path(path: pd.DataFrame, milestones: pd.DataFrame, optima: dict) -> Fig
         axis.set_ylabel(title)
     for axis in axes[-1]:
         axis.set_xlabel("Epoch")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
+    unique = {}
+    for axis in axes[0]:
+        handles, labels = axis.get_legend_handles_labels()
+        unique |= dict(zip(labels, handles, strict=True))
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=3)
     return figure
 
 
-def _kept_points(axis, own: pd.DataFrame, milestones: pd.DataFrame, measure: str, colours) -> None:
-    kept = milestones[~milestones["penalised"]].dropna(subset=["best_epoch"])
+def _kept_points(axis, kept: pd.DataFrame, measure: str, colours: dict[str, str]) -> None:
+    for row in kept.itertuples():
+        last = row.set == "test"
+        axis.plot(
+            *(row.epoch, getattr(row, measure), "D"),
+            color=colours[row.set],
+            markersize=9,
+            markerfacecolor="none",
+            markeredgewidth=1.6,
+            label="kept by this book's rule" if last else None,
+        )
+        if last:
+            axis.axvline(
+                row.last_epoch,
+                color="#666666",
+                linestyle=":",
+                linewidth=1.2,
+                label="training stopped by it",
+            )
+
+
+def _lowest_points(axis, own: pd.DataFrame, milestones: pd.DataFrame, measure: str, colours):
+    lowest = milestones[~milestones["penalised"]].dropna(subset=["best_epoch"])
     keys = ["scaling", "momentum", "penalised"]
-    rows = own.merge(kept[[*keys, "best_epoch"]], on=keys)
+    rows = own.merge(lowest[[*keys, "best_epoch"]], on=keys)
     rows = rows[rows["epoch"] == rows["best_epoch"]]
     for name, part in rows.groupby("set", sort=False):
         axis.plot(
