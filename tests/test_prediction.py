@@ -98,14 +98,20 @@ def folder(tmp_path):
 def test_every_leg_and_every_case_gets_a_probability_or_a_reason(folder, model_file, tmp_path):
     out = tmp_path / "out"
     cases, _ = prediction.write(folder, model_file, out, draw=overlay)
-    legs = pd.read_csv(out / "legs.csv")
-    assert list(legs) == prediction.LEGS
+    legs = pd.read_csv(out / "leg_images.csv")
+    assert list(legs) == prediction.LEG_IMAGES
     anna = legs[legs["case_id"] == "anna"]
     assert anna["side"].tolist() == ["right", "left"] * 2
     assert anna["probability"].between(0, 1).all() and (anna["status"] == "included").all()
     bert = legs[legs["case_id"] == "bert"]
     assert len(bert) == 2 and bert["probability"].isna().all() and bert["reason"].notna().all()
     assert (bert["call"] == "no decision").all()
+    pooled = pd.read_csv(out / "legs.csv")
+    assert list(pooled) == ["case_id", "side", "leg_images", "probability"]
+    assert pooled["side"].tolist() == ["left", "right"] and set(pooled["case_id"]) == {"anna"}
+    for row in pooled.itertuples():
+        own = anna.loc[anna["side"] == row.side, "probability"]
+        assert row.leg_images == 2 and np.isclose(row.probability, own.mean())
     by = cases.set_index("case_id")
     assert np.isclose(by.loc["anna", "probability"], anna["probability"].mean())
     expected = "dystrophinopathy" if by.loc["anna", "probability"] >= 0.4 else "another disease"
@@ -116,10 +122,25 @@ def test_every_leg_and_every_case_gets_a_probability_or_a_reason(folder, model_f
     assert "Evidence: phantom, random weights" in told
 
 
+def test_a_leg_is_pooled_as_the_card_says(model_file, tmp_path):
+    rows = pd.DataFrame(
+        {
+            "case_id": ["a", "a", "a", "b"],
+            "side": ["left", "left", "right", "left"],
+            "probability": [0.2, 0.6, 0.5, np.nan],
+        }
+    )
+    for rule, expected in (("mean", [0.4, 0.5]), ("max", [0.6, 0.5])):
+        card = model_files.read_card(changed_card(model_file, tmp_path, pooling=rule))
+        found = prediction.by_leg(rows, card)
+        assert found["probability"].tolist() == pytest.approx(expected)
+        assert found["leg_images"].tolist() == [2, 1]
+
+
 def test_probabilities_are_those_of_the_model_on_the_same_legs(folder, model_file, tmp_path):
     out = tmp_path / "out"
     prediction.write(folder, model_file, out, draw=overlay)
-    first = pd.read_csv(out / "legs.csv").iloc[0]
+    first = pd.read_csv(out / "leg_images.csv").iloc[0]
     image = images.read_slice(folder / "anna" / "a.nii.gz", 0)
     options = {name: value for name, value in ROI.items() if name != "mirror_left"}
     box = roi.locate_legs(image, **options).boxes["right"]
@@ -144,7 +165,7 @@ def test_left_legs_are_mirrored_where_the_card_says_so(folder, model_file, tmp_p
         out = tmp_path / str(mirror)
         file = changed_card(model_file, tmp_path, roi=ROI | {"mirror_left": mirror})
         prediction.write(folder, file, out, draw=overlay)
-        found.append(pd.read_csv(out / "legs.csv").set_index("side"))
+        found.append(pd.read_csv(out / "leg_images.csv").set_index("side"))
     plain, turned = found
     assert turned.loc["left", "mirrored"].eq(1).all() and plain["mirrored"].fillna(0).eq(0).all()
     assert np.allclose(plain.loc["right", "probability"], turned.loc["right", "probability"])
@@ -156,7 +177,7 @@ def test_overlays_are_pictures_with_the_legs_in_colour(folder, model_file, tmp_p
     prediction.write(folder, model_file, out, draw=overlay)
     names = sorted(path.name for path in (out / "overlays").iterdir())
     assert names == ["00001.png", "00003.png"]
-    legs = pd.read_csv(out / "legs.csv")
+    legs = pd.read_csv(out / "leg_images.csv")
     for name in names:
         rows = legs.index[legs["overlay"] == f"overlays/{name}"]
         assert rows[0] + 1 == int(name.removesuffix(".png")) and len(rows) == 2
@@ -172,7 +193,7 @@ def test_each_slice_keeps_its_overlay_whatever_the_files_are_called(model_file, 
     write_nifti(case / "1.2" / "3.nii", [thighs(20)])
     out = tmp_path / "out"
     prediction.write(tmp_path / "mri", model_file, out, draw=overlay)
-    legs = pd.read_csv(out / "legs.csv")
+    legs = pd.read_csv(out / "leg_images.csv")
     assert legs.groupby(["file", "frame"])["overlay"].nunique().eq(1).all()
     assert legs["overlay"].nunique() == 5 == len(list((out / "overlays").iterdir()))
 
@@ -188,7 +209,7 @@ def test_a_picture_counts_once_and_the_row_of_its_copy_says_so(folder, model_fil
     assert sorted(by.index) == ["anna", "bert", "carl"]
     assert by.loc["anna", ["leg_images", "left_out"]].tolist() == [4, 1]
     assert by.loc["carl", "call"] == "no decision"
-    legs = pd.read_csv(out / "legs.csv").query("status == 'copy'").set_index("case_id")
+    legs = pd.read_csv(out / "leg_images.csv").query("status == 'copy'").set_index("case_id")
     assert legs.loc["anna", "reason"] == "the same picture as anna/a.nii.gz, frame 0"
     assert "counts for case anna" in legs.loc["carl", "reason"]
 
@@ -236,7 +257,7 @@ def test_a_result_is_swapped_in_whole_and_other_files_are_left_alone(folder, mod
     (out / "READ_FIRST.md").unlink()
     with pytest.raises(FileExistsError, match=r"holds something else.*--out"):
         prediction.write(folder, model_file, out, draw=overlay)
-    assert (out / "legs.csv").exists()
+    assert (out / "leg_images.csv").exists()
 
 
 def test_the_overlay_says_on_what_it_rests(folder, model_file, monkeypatch):

@@ -31,7 +31,7 @@ from helpers.networks import keras
 
 #: Slices held in memory at once.
 CHUNK = 16
-LEGS = [
+LEG_IMAGES = [
     *("case_id", "file", "frame", "side", "row0", "col0", "row1", "col1", "status", "reason"),
     *("mirrored", "probability", "call", "overlay"),
 ]
@@ -46,11 +46,11 @@ class Seen:
     Attributes
     ----------
     name : str
-        Overlay's file name: the row of ``legs.csv`` that its first leg has, counted from 1.
+        Overlay's file name: the row of ``leg_images.csv`` that its first leg has, counted from 1.
     image : SliceImage
         The slice.
     legs : list of dict
-        Rows of :data:`LEGS`.
+        Rows of :data:`LEG_IMAGES`.
     maps : list of ndarray
         Class activation in each leg's box; empty for heads with hidden layers.
     """
@@ -78,7 +78,7 @@ def predict(
     Yields
     ------
     rows : list of dict
-        Rows of :data:`LEGS`; a file or slice that gives no leg has one row that says why.
+        Rows of :data:`LEG_IMAGES`; a file or slice that gives no leg has one row that says why.
     seen : list of Seen
         The slices with legs on them.
     """
@@ -104,13 +104,33 @@ def predict(
     yield rows, say(chunk)
 
 
-def people(legs: pd.DataFrame, card: model_files.Card) -> pd.DataFrame:
+def by_leg(rows: pd.DataFrame, card: model_files.Card) -> pd.DataFrame:
+    """Return one row per leg: its probability over all slices, and on how many it rests.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of :data:`LEG_IMAGES`.
+    card : Card
+        Its pooling rule; a card decides about leg images and people, not about legs.
+
+    Returns
+    -------
+    DataFrame
+        case_id, side, leg_images, probability.
+    """
+    seen = rows.dropna(subset=["probability"])
+    by = seen.groupby(["case_id", "side"], sort=True)["probability"]
+    return by.agg(leg_images="size", probability=card.pooling).reset_index()
+
+
+def people(rows: pd.DataFrame, card: model_files.Card) -> pd.DataFrame:
     """Return one row per case: probability, decision, and on how many leg images it rests.
 
     Parameters
     ----------
-    legs : DataFrame
-        Rows of :data:`LEGS`.
+    rows : DataFrame
+        Rows of :data:`LEG_IMAGES`.
     card : Card
         Its pooling rule and threshold.
 
@@ -119,14 +139,14 @@ def people(legs: pd.DataFrame, card: model_files.Card) -> pd.DataFrame:
     DataFrame
         case_id, leg_images, probability, threshold, call, left_out (rows without a leg).
     """
-    rows = []
-    for case_id, part in legs.groupby("case_id", sort=True):
+    found = []
+    for case_id, part in rows.groupby("case_id", sort=True):
         own = part["probability"].dropna()
         value = float(own.agg(card.pooling)) if len(own) else np.nan
         cut = card.thresholds.person
-        rows.append((case_id, len(own), value, cut, _call(value, cut), len(part) - len(own)))
+        found.append((case_id, len(own), value, cut, _call(value, cut), len(part) - len(own)))
     columns = ["case_id", "leg_images", "probability", "threshold", "call", "left_out"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(found, columns=columns)
 
 
 def write(
@@ -141,8 +161,8 @@ def write(
     model_file : Path
         A ``.keras`` file with its card.
     target : Path
-        Folder for ``legs.csv``, ``cases.csv``, ``overlays/*.png`` and the statement. It is
-        written beside and swapped in whole, in place of an earlier result.
+        Folder for ``cases.csv``, ``legs.csv``, ``leg_images.csv``, ``overlays/*.png`` and the
+        statement. It is written beside and swapped in whole, in place of an earlier result.
     draw : callable
         Returns a PNG's bytes from a :class:`Seen` and the card.
 
@@ -178,10 +198,11 @@ def write(
             rows += more
             for one in seen:
                 (place / "overlays" / one.name).write_bytes(draw(one, card))
-        legs = pd.DataFrame(rows).reindex(columns=LEGS)
-        cases = people(legs, card)
-        legs.to_csv(place / "legs.csv", index=False)
-        cases.to_csv(place / "cases.csv", index=False)
+        each = pd.DataFrame(rows).reindex(columns=LEG_IMAGES)
+        cases = people(each, card)
+        named = {"cases": cases, "legs": by_leg(each, card), "leg_images": each}
+        for name, table in named.items():
+            table.to_csv(place / f"{name}.csv", index=False)
         (place / "READ_FIRST.md").write_text(_statement(card), encoding="utf-8")
     return cases, card
 
