@@ -132,6 +132,9 @@ def test_divisions_in_which_nothing_can_be_chosen_are_left_out(cohort):
     worth = splits.worth(found)
     assert worth["choice"].tolist() == list(splits.CHOICES) and (worth["divisions"] == 3).all()
     assert np.isfinite(worth[["on_validation", "optimism", "low", "high"]]).all(axis=None)
+    spread = splits.spread(splits.areas_by_division(scores, table, moved)).set_index("model")
+    assert (spread.loc["VGG19", "divisions"] == 4).all()
+    assert np.isfinite(spread[["mean", "low", "high"]].astype(float)).all(axis=None)
 
 
 def test_the_table_sets_pooled_areas_beside_pooled_areas(cohort):

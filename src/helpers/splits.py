@@ -513,7 +513,8 @@ def areas(label: NDArray, scores: NDArray) -> NDArray[np.float64]:
     positive = np.asarray(label) == 1
     ones, zeros = positive.sum(), (~positive).sum()
     if not ones or not zeros:
-        return np.full(np.shape(scores)[:-1], np.nan)
+        # A number, not an array of none: pandas drops NaN only as the former.
+        return np.full(np.shape(scores)[:-1], np.nan)[()]
     ranks = rankdata(scores, axis=-1)[..., positive].sum(axis=-1)
     return (ranks - ones * (ones + 1) / 2) / (ones * zeros)
 
