@@ -73,6 +73,29 @@ def test_cached_inputs_give_the_weights_of_the_whole_network(name):
         assert np.allclose(a, b, atol=1e-4)
 
 
+def test_two_runs_with_one_seed_give_identical_weights_and_another_seed_others():
+    legs, table = data("ResNet50", 32)
+
+    def tuned(seed):
+        model = classifier("ResNet50", 32)
+        maps = cached(model, "ResNet50", legs)
+        found = finetuning.tune(model, "ResNet50", maps, table, epochs=2, seed=seed, **SGD)
+        return found.path, model.get_weights()
+
+    (path, weights), (again, same), (other, _) = tuned(3), tuned(3), tuned(4)
+    assert path.equals(again) and not path.equals(other)
+    assert all(np.array_equal(a, b) for a, b in zip(weights, same, strict=True))
+
+
+@pytest.mark.parametrize("name", ["DenseNet121", "DenseNet201"])
+def test_the_last_block_of_a_densenet_is_its_last_dense_block(name):
+    model = classifier(name, 32)
+    block = finetuning.last_block(model, name)
+    first = [layer.name for layer in model.layers if layer.name.startswith("conv5_block")]
+    assert set(first) < {layer.name for layer in block.layers}
+    assert not any(layer.name.startswith(("pool4", "conv4")) for layer in block.layers[1:])
+
+
 def test_probabilities_are_those_of_the_kept_epoch():
     legs, table = data("VGG19", 32)
     model = classifier("VGG19", 32)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import networks, parameters, paths
+from helpers import networks, parameters, paths, pretext
 
 DATA = paths.real_data()
 MOBILENET = DATA / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
@@ -50,6 +50,13 @@ def test_file_names_and_checksums_are_those_keras_asks_for(name, monkeypatch):
 
 def test_the_list_in_the_parameters_is_keras_own():
     assert set(parameters.APPLICATIONS) == set(networks.available())
+
+
+def test_the_kinds_of_weights_in_the_parameters_are_those_that_can_be_made():
+    assert ("imagenet", *pretext.RECIPES, "random") == parameters.WEIGHTS
+    for kind in parameters.WEIGHTS:
+        # A known kind is there or is said to be missing; only another word is no kind.
+        assert networks.choose_weights([kind, "random"], "VGG19", seed=1).seed in (1, None)
 
 
 def test_any_network_of_keras_is_found_by_name():

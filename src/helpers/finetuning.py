@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from helpers import accuracy, features, networks, training
 from helpers.networks import keras
 
-#: The layer whose output goes into the block that is unfrozen, by network.
+#: The layer whose output goes into the block that is unfrozen, by network: VGG's last group of
+#: convolutions, ResNet's last residual block, DenseNet's last dense block, Inception's last module.
 BEFORE_LAST_BLOCK = {
     "VGG19": "block4_pool",
     "ResNet50": "conv5_block2_out",
-    "DenseNet201": "conv5_block31_concat",
-    "DenseNet121": "conv5_block15_concat",
+    "DenseNet201": "pool4_pool",
+    "DenseNet121": "pool4_pool",
     "InceptionV3": "mixed9",
 }
 

@@ -23,7 +23,7 @@ from unittest import mock
 
 import numpy as np
 
-from helpers import paths, pretext
+from helpers import parameters, paths, pretext
 
 
 @contextmanager
@@ -47,7 +47,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with _start_up_notes_dropped():
     import keras
 
-KINDS = ("imagenet", *pretext.RECIPES, "random", "local:FOLDER")
+KINDS = (*parameters.WEIGHTS, "local:FOLDER")
 
 
 @dataclass(frozen=True)
