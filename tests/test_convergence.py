@@ -201,6 +201,8 @@ def test_the_figure_marks_what_was_kept_in_the_column_of_its_scaling(cohort):
         measure = ("loss", "auc", "accuracy")[number // 2]
         rows = set(zip(kept["epoch"].astype(float), kept[measure], strict=True))
         assert drawn == (rows if number % 2 else set())
+        lines = [line.get_xdata() for line in axis.lines if len(line.get_xdata()) > 2]
+        assert len(lines) == 6 and max(line[0] for line in lines) <= kept["epoch"].min()
 
 
 def test_a_figure_shows_fewer_epochs_and_the_last():

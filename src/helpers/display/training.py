@@ -165,7 +165,8 @@ def long_path(
     """
     colours = {"training": "#0072B2", "validation": "#E69F00", "test": "#000000"}
     rows = {"loss": "Loss, nats", "auc": "Area under ROC", "accuracy": "Accuracy"}
-    plain = path[~path["penalised"] & (path["epoch"] >= min(10, path["epoch"].max()))]
+    first = min(10, path["epoch"].max(), kept["epoch"].min())
+    plain = path[~path["penalised"] & (path["epoch"] >= first)]
     figure, axes = display.figure(nrows=3, ncols=2, height=7.2, sharex=True, sharey="row")
     for column, (scaling, own) in enumerate(plain.groupby("scaling", sort=False)):
         axes[0, column].set_title(f"Features {scaling}", loc="left")
