@@ -62,6 +62,15 @@ def test_behind_hidden_layers_a_map_still_adds_up_to_its_logit(deep):
     assert explanation.kind_of_map(deep) == "gradient-weighted class activation maps"
 
 
+def test_what_is_left_of_a_map_is_how_far_its_logit_lies_from_the_mean(deep, classifier):
+    for model in (deep, classifier):
+        maps, logits = explanation.class_activation(model, legs(4))
+        left = explanation.relative(maps, logits)
+        assert np.ptp(logits) > 0.01, "the images differ"
+        assert np.allclose(left.mean(axis=(1, 2)), logits - logits.mean())
+    assert np.allclose(left, maps - maps.mean(axis=0)), "one layer: the mean map alone"
+
+
 def test_behind_hidden_layers_a_channel_weighs_what_the_logit_gains_by_it(deep):
     last_map = last_maps(deep, legs(2))
     means = last_map.mean(axis=(1, 2))

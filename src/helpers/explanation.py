@@ -203,6 +203,31 @@ def examples(test: pd.DataFrame, *, per_group: int, seed: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def relative(maps: NDArray, logits: NDArray) -> NDArray[np.float64]:
+    """Return maps less the mean map, so that each one's mean is its logit less the mean logit.
+
+    Behind hidden layers the biases' part differs by image. It has no place, so its difference
+    from the average is spread evenly; behind a single layer there is none.
+
+    Parameters
+    ----------
+    maps, logits : ndarray, (n, rows, columns) and (n,)
+        From :func:`class_activation`.
+
+    Returns
+    -------
+    ndarray, (n, rows, columns)
+
+    Examples
+    --------
+    >>> relative(np.array([[[1.0, 3.0]], [[2.0, 2.0]]]), np.array([2.0, 6.0])).tolist()
+    [[[-2.5, -1.5]], [[2.5, 1.5]]]
+    """
+    rest = logits - maps.mean(axis=(1, 2))
+    maps = maps + (rest - rest.mean())[:, None, None]
+    return maps - maps.mean(axis=0)
+
+
 def explain(
     model: keras.Model, name: str, rows: pd.DataFrame, table: pd.DataFrame, folder: Path
 ) -> list[dict]:
@@ -234,8 +259,7 @@ def explain(
     places = rows[["image_id"]].merge(table, on="image_id", how="left", validate="1:1")
     ready = features.network_input(name, places, folder, input_pixels=model.input_shape[1])
     maps, logits = class_activation(model, ready)
-    maps = maps - maps.mean(axis=0)
-    found = []
+    maps, found = relative(maps, logits), []
     for row, place, activation, logit in zip(
         rows.to_dict("records"), places.itertuples(), maps, logits, strict=True
     ):
