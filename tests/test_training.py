@@ -179,6 +179,8 @@ def test_heads_on_cached_features_equal_the_full_frozen_model(name):
     legs = networks.preprocess(rng.uniform(0, 255, (10, pixels, pixels, 3)), name)
     y = np.tile([1.0, 0.0], 5)
     x = np.asarray(features.pooled(network).predict_on_batch(legs), dtype=float)
+    # Random networks differ ten thousandfold in the size of their features; this step moves all.
+    rate = min(1.0, 2 / (x**2).sum(axis=1).max())
     limit = np.sqrt(6 / (x.shape[1] + 1))
     start = rng.uniform(-limit, limit, (1, x.shape[1]))
     empty = pd.DataFrame()
@@ -187,7 +189,7 @@ def test_heads_on_cached_features_equal_the_full_frozen_model(name):
     model.trainable = True
     for layer in model.layers:
         layer.trainable = layer.name == training.HEAD
-    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "binary_crossentropy")
+    model.compile(keras.optimizers.SGD(rate, momentum=0.9), "binary_crossentropy")
     assert len(model.trainable_weights) == 2
     for _ in range(25):
         for batch in (slice(0, 5), slice(5, 10)):
@@ -197,7 +199,7 @@ def test_heads_on_cached_features_equal_the_full_frozen_model(name):
         (x, y),
         start=start,
         order=lambda: np.arange(10)[None],
-        learning_rate=1e-3,
+        learning_rate=rate,
         batch_size=5,
         momentum=0.9,
     )
@@ -206,7 +208,7 @@ def test_heads_on_cached_features_equal_the_full_frozen_model(name):
     moved = np.abs(kernel[:, 0] - start[0]).max()
     assert np.abs(start[0] + combination[0] @ x - kernel[:, 0]).max() <= 1e-5
     assert abs(combination[0].sum() - bias[0]) <= 1e-5
-    assert moved > 1e-4 or np.abs(x).max() < 0.1, "fifty steps that went somewhere"
+    assert moved > 1e-3, "fifty steps that went somewhere, a hundred times the tolerance"
 
 
 def test_stopping_equals_keras_early_stopping(cohort):
