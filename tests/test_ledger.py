@@ -205,6 +205,16 @@ def test_a_run_without_its_number_is_a_change(printed):
     assert any("P1-20" in p and "records no number 'nb04.resnet50.auc'" in p for p in problems)
 
 
+def test_a_network_that_the_run_leaves_out_is_not_run(printed):
+    """Another choice of networks must not stop the book; a network without its area must."""
+    number = {"label": "phantom", "value": 0.5}
+    verdicts = {
+        row.claim.id: row.verdict
+        for row in ledger.build(printed, {"nb03.mobilenet.auc": number, "nb03.vgg19.x": number})
+    }
+    assert verdicts["P1-28"] == NOT_RUN and verdicts["P1-24"] == NOT_CHECKABLE
+
+
 def test_own_data_and_no_run_are_no_change(rows):
     tested = [replace(rows["P1-20"], verdict=verdict) for verdict in (TESTED, TESTED_OWN, NOT_RUN)]
     for row in tested:

@@ -316,7 +316,8 @@ def _row(claim: Claim, printed: Mapping[str, Claim], numbers: Mapping[str, dict]
             "Check its inputs in book/claims.yml."
         ) from error
     reading = _best(claim, outcome)
-    verdict = _verdict(claim, outcome, reading, measured, has_run=numbers is not None)
+    has_run = numbers is not None and not _of_a_network_left_out(claim, numbers)
+    verdict = _verdict(claim, outcome, reading, measured, has_run=has_run)
     condition = reading.condition if reading and verdict == REMARK else ""
     sums = verdict == EXACT and not claim.derived and (claim.recompute or {}).get("by") in _SUMS
     notes = [
@@ -365,6 +366,13 @@ def _verdict(
     if measured is None:
         return NOT_CHECKABLE
     return TESTED if measured["label"] == "phantom" else TESTED_OWN
+
+
+def _of_a_network_left_out(claim: Claim, numbers: Mapping[str, dict]) -> bool:
+    """Whether a claim is about a network that the run's parameters do not name."""
+    notebook, *network = (claim.measured or "").split(".")[:2]
+    ran = {key.split(".")[1] for key in numbers if key.startswith(f"{notebook}.")}
+    return notebook == "nb03" and bool(ran) and not ran & set(network)
 
 
 def _searched(claim: Claim, outcome: Outcome) -> bool:
