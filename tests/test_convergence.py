@@ -205,6 +205,25 @@ def test_the_figure_marks_what_was_kept_in_the_column_of_its_scaling(cohort):
         assert len(lines) == 6 and max(line[0] for line in lines) <= kept["epoch"].min()
 
 
+def test_a_head_with_hidden_layers_marks_nothing_on_the_path_of_one_layer(cohort):
+    heads = training.train(
+        *cohort,
+        seeds=[4],
+        epochs_max=3,
+        patience=3,
+        hidden_units=[4],
+        momentum=0.0,
+        standardise=True,
+        **RATE,
+    )
+    kept = convergence.kept(heads, *cohort, standardise=True)
+    assert kept.empty and {"epoch", "last_epoch", "scaling"} <= set(kept)
+    optima = convergence.optima(*cohort)
+    reached, shown = convergence.summarised(walked(cohort), optima)
+    figure = display_training.long_path(shown, reached, optima, kept)
+    assert not [line for axis in figure.axes for line in axis.lines if line.get_marker() == "D"]
+
+
 def test_a_figure_shows_fewer_epochs_and_the_last():
     path = pd.DataFrame({"epoch": np.repeat(convergence.looked_at(5000), 2), "loss": 0.0})
     reached = pd.DataFrame({"best_epoch": [np.nan, 4321.0, 97.0]})

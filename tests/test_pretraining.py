@@ -455,7 +455,7 @@ def test_the_figure_shows_every_network_and_kind(labelled):
     ]
     left, right = drawn.axes
     assert [t.get_text() for t in left.get_yticklabels()] == ["VGG19"]
-    assert "VGG19" in [t.get_text() for t in right.texts]
+    assert "VGG19" in [t.get_text() for t in right.get_legend().get_texts()]
 
 
 def test_the_compiled_step_is_adam(small):

@@ -334,11 +334,11 @@ def kept(
     -------
     DataFrame
         scaling, set, epoch (whose weights are kept), last_epoch (where training stopped), loss,
-        auc, accuracy.
+        auc, accuracy. Empty for heads with hidden layers: the path is that of one layer.
     """
     first, log_odds = heads.stopping.iloc[0], training.log_odds(heads, features)[0]
     about = {"epoch": int(first["best_epoch"]), "last_epoch": int(first["epochs_run"])}
-    measures = _by_set(log_odds, table)
+    measures = _by_set(log_odds, table)[slice(0 if heads.hidden else None)]
     return measures.assign(scaling=SCALINGS[int(standardise)], **about)
 
 

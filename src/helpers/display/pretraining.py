@@ -1,5 +1,6 @@
 """Figure of simulated pretraining: what weights are worth, and how the networks learnt."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,8 +12,8 @@ _KINDS = {
     "simulated": ("#D55E00", "o"),
     "simulated, five times longer": ("#E69F00", "v"),
     "random": ("#666666", "D"),
-    "random, second draw": ("#666666", "d"),
-    "random, third draw": ("#666666", "d"),
+    "random, second draw": ("#666666", "D"),
+    "random, third draw": ("#666666", "D"),
     "random, calibrated": ("#999999", "^"),
 }
 _LINES = {"VGG19": "--", "DenseNet201": "-.", "DenseNet121": (0, (5, 1)), "InceptionV3": ":"}
@@ -35,19 +36,24 @@ def worth_of_weights(areas: pd.DataFrame, curves: pd.DataFrame) -> Figure:
         fraction on simulated people held out; dotted: that of always saying the mean.
     """
     models = list(dict.fromkeys(areas.loc[areas["weights"] != "none", "network"]))
-    height = 2.6 + 0.5 * len(models)
-    figure, (left, right) = display.figure(ncols=2, height=height)
-    kinds = [kind for kind in _KINDS if kind in set(areas["weights"])]
-    for place, kind in enumerate(kinds):
-        part, (colour, marker) = areas[areas["weights"] == kind], _KINDS[kind]
-        shift = 0.17 * ((len(kinds) - 1) / 2 - place)
-        y = [shift - models.index(name) for name in part["network"]]
-        left.hlines(y, part["low"], part["high"], color=colour)
-        left.plot(part["mean"], y, color=colour, marker=marker, linestyle="none", label=kind)
+    rows = areas[areas["network"].isin(models)]
+    order = rows["weights"].map(list(_KINDS).index)
+    rows = rows.assign(at=rows["network"].map(models.index), order=order)
+    rows = rows.sort_values(["at", "order"], kind="stable")
+    # A row each, and one left empty between networks.
+    rows["y"] = -(np.arange(len(rows)) + rows["at"])
+    figure, (left, right) = display.figure(ncols=2, height=2 + 0.16 * (len(rows) + len(models)))
+    for kind, (colour, marker) in _KINDS.items():
+        part = rows[rows["weights"] == kind]
+        if len(part):
+            left.hlines(part["y"], part["low"], part["high"], color=colour)
+            shown = kind if "draw" not in kind else None
+            left.plot(part["mean"], part["y"], marker, color=colour, linestyle="none", label=shown)
     left.axvline(0.5, color="#999999", linestyle=":", linewidth=1)
-    left.set_yticks([-n for n in range(len(models))], models)
+    left.set_yticks(rows.groupby("at")["y"].mean(), models)
+    left.tick_params(axis="y", length=0)
     left.set(xlabel="Area under the ROC curve, people", xlim=(None, 1.01))
-    left.set_ylim(-len(models) + 0.5, 0.5)
+    left.set_ylim(rows["y"].min() - 1, 1)
     _learning(right, curves)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
@@ -62,15 +68,16 @@ def _learning(axis: Axes, curves: pd.DataFrame) -> None:
             linestyle=_LINES.get(name, "-"),
             color="#E69F00" if longer else "#D55E00",
             linewidth=1.2,
+            label=f"{name}, longer" if longer else name,
         )
-        last = part.iloc[-1]
-        axis.annotate(name, (last["step"], last["fat_error"]), xytext=(3, 0), **_BESIDE)
     mean = curves["fat_error_of_mean"].iloc[-1]
     axis.axhline(mean, color="#999999", linestyle=":", linewidth=1)
-    axis.annotate("always the mean", (0.02, mean), xycoords=("axes fraction", "data"), va="bottom")
+    axis.annotate(
+        *("always the mean", (1, mean)),
+        xycoords=("axes fraction", "data"),
+        **{"xytext": (0, 3), "textcoords": "offset points", "ha": "right", "fontsize": 8},
+    )
     axis.set(xlabel="Step on simulated legs", ylabel="Mean error\nof a fat fraction")
-    axis.margins(x=0.3)
     axis.set_xlim(0, None)
-
-
-_BESIDE = {"textcoords": "offset points", "va": "center", "fontsize": 8}
+    axis.set_ylim(0, None)
+    axis.legend(loc="lower left", fontsize=8, handlelength=3)
