@@ -31,7 +31,7 @@ def main() -> None:
     networks_speed.main(paper=paper)
     if paper:
         cohort_scale.main(paper=True)
-        networks_paper.main(fractions=(0.5, 1.0))
+        networks_paper.main()
     if real_thighs.folder().is_dir():
         real_thighs.main()
     else:

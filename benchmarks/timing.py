@@ -135,7 +135,7 @@ def about() -> dict[str, object]:
     }
 
 
-def write(name: str, table: pd.DataFrame, *, cores: int, **more: object) -> Path:
+def write(name: str, table: pd.DataFrame, *, cores: int, keep: str = "", **more: object) -> Path:
     """Write a benchmark's rows, each with when and on what it ran, and print them.
 
     Parameters
@@ -146,6 +146,8 @@ def write(name: str, table: pd.DataFrame, *, cores: int, **more: object) -> Path
         Measured rows.
     cores : int
         Cores that the measured work was allowed.
+    keep : str
+        A column; rows of the earlier file with other values in it stay. Empty: none do.
     **more
         What else every row says, in place of :func:`about`'s where the names are the same.
 
@@ -157,9 +159,13 @@ def write(name: str, table: pd.DataFrame, *, cores: int, **more: object) -> Path
     rounded = table.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
     full = rounded.assign(**about() | {"cores": cores} | more)
     print(f"\n{name}\n{rounded.to_string(index=False)}", flush=True)
-    with paths.atomic_path(RESULTS / f"{name}.csv") as temporary:
+    file = RESULTS / f"{name}.csv"
+    if keep and file.is_file():
+        before = pd.read_csv(file, dtype=str)
+        full = pd.concat([before[~before[keep].isin(full[keep])], full], ignore_index=True)
+    with paths.atomic_path(file) as temporary:
         full.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL)
-    return RESULTS / f"{name}.csv"
+    return file
 
 
 def _deviation(table: pd.DataFrame) -> np.ndarray:

@@ -69,6 +69,15 @@ def test_rows_say_when_on_what_and_of_which_phantom(timing, tmp_path, monkeypatc
     assert not {"host", "path", "user"} & set(written.index)
 
 
+def test_rows_of_another_size_stay_where_asked(timing, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "RESULTS", tmp_path)
+    for cohort, seconds in ((0.25, 1.0), (1.0, 4.0), (0.25, 2.0)):
+        row = pd.DataFrame({"cohort": [cohort], "seconds": [seconds]})
+        file = timing.write("size", row, cores=2, keep="cohort")
+    assert pd.read_csv(file).set_index("cohort")["seconds"].to_dict() == {1.0: 4.0, 0.25: 2.0}
+    assert len(pd.read_csv(timing.write("size", row, cores=2))) == 1
+
+
 def test_memory_of_a_process_tree_is_seen(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     scale = load("cohort_scale")
