@@ -289,7 +289,7 @@ def test_a_broken_file_of_simulated_weights_is_told(small):
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no weights")
     chosen = networks.choose_weights([KIND], NAME, seed=1)
-    with pytest.raises(networks.WeightsError, match="Delete it; the next make book"):
+    with pytest.raises(networks.WeightsError, match="Delete it; what made it"):
         networks._load(keras.Sequential([keras.Input((4,))]), chosen, NAME)
 
 

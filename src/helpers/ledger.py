@@ -369,7 +369,7 @@ def _verdict(
 
 
 def _of_a_network_left_out(claim: Claim, numbers: Mapping[str, dict]) -> bool:
-    """Whether a claim is about a network that the run's parameters do not name."""
+    """Whether a claim is about a network of which the run records nothing at all."""
     notebook, *network = (claim.measured or "").split(".")[:2]
     ran = {key.split(".")[1] for key in numbers if key.startswith(f"{notebook}.")}
     return notebook == "nb03" and bool(ran) and not ran & set(network)

@@ -421,7 +421,7 @@ def _load(model: keras.Model, weights: Weights, name: str) -> None:
         reason = str(error).splitlines()[0]
         expected = "Expected: the file that Keras itself downloads, with '_notop' in its name."
         if weights.kind == "simulated":
-            expected = "Delete it; the next make book makes it anew."
+            expected = "Delete it; what made it, make book or make weights, makes it anew."
         raise WeightsError(
             f"{weights.file} does not hold the weights of {name} without its top layers "
             f"({reason}). {expected}"

@@ -13,7 +13,7 @@ depend on the number of cores.
 What counts are steps of the optimiser, so that two runs on one machine give the same weights. A
 limit of time is a safety stop: where it is hit, the weights of that step are used, the note beside
 them says so, and a call with a higher limit goes on from there. A killed run goes on at its last
-checkpoint. Either way the result is that of a run which nothing stopped.
+checkpoint. Either way the weights are those of a run which nothing stopped.
 """
 
 import json
@@ -152,8 +152,7 @@ def make(
     learns, held = split(pretext.legs(recipe, seed=seed, pixels=pixels, say=say))
     checkpoint = file.with_name(f"{_stem(file)}.checkpoint.npz")
     learner = Learner(name, recipe, seed=seed)
-    rows = learner.resume(checkpoint)
-    before = [rows[-1][k] if rows else 0.0 for k in _CLOCKS]
+    rows, before = learner.resume(checkpoint)
     start = [now - spent for now, spent in zip(_clocks(), before, strict=True)]
     looks = {1, steps, *np.linspace(0, steps, LOOKS).round().astype(int).tolist()}
     stops = learner.step > 0 and _clocks()[0] - start[0] >= seconds
@@ -166,7 +165,8 @@ def make(
             look = _look(learner.model, held, name)
             rows.append({"step": learner.step, **clocks, "loss": loss, **look})
         if stops or (learner.step % CHECKPOINT_STEPS == 0 and learner.step < steps):
-            learner.keep(checkpoint, rows)
+            spent = [now - then for now, then in zip(_clocks(), start, strict=True)]
+            learner.keep(checkpoint, rows, spent)
     network = learner.model.get_layer("network")
     calibrate(network, learns, name)
     about = {"network": name, "kind": kind, "seed": seed, "pixels": pixels, "batch": recipe.batch}
@@ -239,24 +239,25 @@ class Learner:
     def _state(self) -> list:
         return [*(v.value for v in self.model.weights), *self._slots[0], *self._slots[1]]
 
-    def keep(self, file: Path, rows: list[dict]) -> None:
-        """Write everything the next step depends on."""
+    def keep(self, file: Path, rows: list[dict], spent: list[float]) -> None:
+        """Write everything the next step depends on, the learning curve and the time spent."""
         state = {f"v{n:05d}": v.numpy() for n, v in enumerate(self._state())}
         with paths.atomic_path(file) as temporary:
-            np.savez(temporary, step=self.step, rows=json.dumps(rows), **state)
+            np.savez(temporary, step=self.step, rows=json.dumps(rows), spent=spent, **state)
 
-    def resume(self, file: Path) -> list[dict]:
-        """Go on at a checkpoint, if there is one that holds; return its learning curve."""
+    def resume(self, file: Path) -> tuple[list[dict], list[float]]:
+        """Go on at a checkpoint, if there is one that holds; return its curve and time spent."""
         try:
             with np.load(file, allow_pickle=False) as kept:
                 values = [kept[f"v{n:05d}"] for n in range(len(self._state()))]
                 step, rows = int(kept["step"]), json.loads(str(kept["rows"]))
+                spent = kept["spent"].tolist()
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return []
+            return [], [0.0] * len(_CLOCKS)
         for variable, value in zip(self._state(), values, strict=True):
             variable.assign(value)
         self.step = step
-        return rows
+        return rows, spent
 
 
 def rate_of_step(step: int, steps: int, highest: float) -> float:

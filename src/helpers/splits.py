@@ -445,7 +445,7 @@ def readable(
     Returns
     -------
     DataFrame
-        Model, Leg images, People, All people pooled, Matched people, Their number, Width.
+        Model; Leg images, People; All people, pooled; Matched people, pooled; Their number, Width.
     """
     by = spread_found.set_index(["model", "unit"])
     own, everyone = (found.set_index("model") for found in (matched_found, pooled_found))
