@@ -135,7 +135,7 @@ def test_the_plain_loop_and_the_books_epochs_do_the_same_work(speed, monkeypatch
     rng, calls = np.random.default_rng(0), []
     x, y = rng.standard_normal((40, 6)).astype("float32"), np.tile([0.0, 1.0], 20)
     parts = [(x[:30], y[:30].astype("float32")), (x[30:], y[30:].astype("float32"))]
-    monkeypatch.setattr(speed.training, "loss", lambda logits, own: calls.append(own.size))
+    monkeypatch.setattr(speed.layers, "loss", lambda logits, own: calls.append(own.size))
     speed.numpy_epochs(parts, epochs=2)
     speed.book_epochs(parts, seeds=3, epochs=2)()
     assert calls == [30, 10] * 4
