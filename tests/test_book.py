@@ -236,6 +236,7 @@ ARTICLE_BREAKS = {
     "<figure id='f'></figure>": "figure 'f' is empty",
     "<div class='output traceback'>ZeroDivisionError</div>": "stopped with an error: ZeroDiv",
     "<p>{glue:}`nb03.auc`</p>": "left as {glue:",
+    "<pre>```{csv-table} Ratios.\n:file: a.csv</pre>": "left as text: {csv-table}",
     "<span class='problematic'>:cite:</span>": "not understood",
     "<img src='../_static/favicon.svg' alt=' '>": "no alternative text",
     "<img src='https://example.org/a.png' alt='a'>": "loads https://example.org/a.png",

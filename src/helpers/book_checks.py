@@ -10,6 +10,7 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 
 NOT_FOR_CLINICAL_USE = "Research software. Not for clinical use."
+_DIRECTIVE = re.compile(r"\{(?:csv-table|list-table|figure|image|admonition|note|glossary|raw)\}")
 STYLE_ADDRESS = re.compile(r"""(?:url\(|@import)\s*["']?\s*((?:https?:)?//[^"')\s]+)""")
 
 
@@ -89,6 +90,9 @@ def _content_problems(page: BeautifulSoup) -> Iterator[str]:
     article = page.find("article")
     if article is not None and "{glue:" in article.get_text():
         yield "a number was left as {glue:…}."
+    # A caption with a backtick ends the opening line of a fence, and its table is shown as text.
+    for words in article.find_all(string=_DIRECTIVE) if article is not None else ():
+        yield f"a directive was left as text: {_DIRECTIVE.search(words)[0]}"
 
 
 def _figure_problems(page: BeautifulSoup) -> Iterator[str]:
