@@ -227,7 +227,7 @@ def test_the_small_book_is_fit_to_read(small_html):
 def test_a_glossary_term_is_explained_where_it_stands(small_html):
     page = BeautifulSoup((small_html / "book/glossary.html").read_text(), "html.parser")
     link = page.select_one('a.reference[href="#term-threshold"]')
-    assert "0.5 throughout" in link["title"]
+    assert "is called diseased; 0.5" in link["title"]
 
 
 # Checks: each must be able to fail
